@@ -1,0 +1,1 @@
+"""The one-machine launcher and the deployment files."""

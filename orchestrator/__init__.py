@@ -1,0 +1,1 @@
+"""The decision process, its policies, the loop and the session store."""

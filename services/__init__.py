@@ -1,0 +1,1 @@
+"""The three services that the orchestrator calls, and what they share."""
