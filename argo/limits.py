@@ -1,0 +1,131 @@
+"""The published limits of the wire, checked at the edge of every service and by the SDK before it sends.
+
+One place holds the numbers, so that a message, a setting, a help text and a test cannot disagree.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Final
+
+from argo.errors import InvalidArgumentError
+
+__all__ = [
+    "ANSWER_TOKENS",
+    "BUDGET_MS",
+    "CALL_FRAME_BYTES",
+    "DOCUMENT_BYTES",
+    "FAN_OUT",
+    "FOCI",
+    "OPTIONS",
+    "OPTION_CHARACTERS",
+    "QUESTION_CHARACTERS",
+    "REPLY_BYTES",
+    "REQUEST_BYTES",
+    "SEARCH_TEXTS",
+    "SESSION_ID_CHARACTERS",
+    "SOURCE_CHARACTERS",
+    "STEPS",
+    "TOP_K",
+    "check_budget_ms",
+    "check_options",
+    "check_range",
+    "check_session_id",
+    "check_text",
+]
+
+QUESTION_CHARACTERS: Final = 2_000
+OPTION_CHARACTERS: Final = 1_000
+OPTIONS: Final = (2, 10)
+TOP_K: Final = (1, 20)
+FAN_OUT: Final = (1, 8)
+FOCI: Final = (1, 8)
+STEPS: Final = (1, 10)
+SEARCH_TEXTS: Final = (1, 9)
+"""One text for each focus, and the question itself."""
+BUDGET_MS: Final = (50, 60_000)
+"""Besides 0, which means no budget."""
+ANSWER_TOKENS: Final = (8, 2_048)
+REQUEST_BYTES: Final = 256 * 1024
+REPLY_BYTES: Final = 4 * 1024 * 1024
+CALL_FRAME_BYTES: Final = 128 * 1024
+DOCUMENT_BYTES: Final = 32 * 1024 * 1024
+SESSION_ID_CHARACTERS: Final = 64
+SOURCE_CHARACTERS: Final = 1_024
+
+_SESSION_ID_ALPHABET: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+def check_range(field: str, value: int, bound: tuple[int, int]) -> int:
+    """Return the value, or raise InvalidArgumentError naming the field, the value and the bound."""
+    low, high = bound
+    if not low <= value <= high:
+        raise InvalidArgumentError(f"{field} must be in {low}..{high}, got {value}")
+    return value
+
+
+def check_text(field: str, text: str, longest: int) -> str:
+    """Return the text without outer blanks.
+
+    Args:
+        field: Name of the field, as the proto spells it.
+        text: What the caller sent.
+        longest: Most characters allowed.
+
+    Raises:
+        InvalidArgumentError: Empty or blank, too long, or holding a control character other than tab,
+            line feed and carriage return.
+    """
+    stripped = text.strip()
+    if not stripped:
+        raise InvalidArgumentError(f"{field} must not be empty or blank, got {len(text)} characters of blank text")
+    if len(stripped) > longest:
+        raise InvalidArgumentError(f"{field} must have at most {longest} characters, got {len(stripped)}")
+    for position, character in enumerate(stripped):
+        if unicodedata.category(character) == "Cc" and character not in "\t\n\r":
+            raise InvalidArgumentError(
+                f"{field} must not hold control characters, got U+{ord(character):04X} at character {position}"
+            )
+    return stripped
+
+
+def check_options(options: Sequence[str]) -> list[str]:
+    """Return the options without outer blanks, or an empty list where the question is not multiple choice.
+
+    Raises:
+        InvalidArgumentError: One option or more than the limit, a bad text, or two options equal apart from case
+            and blanks.
+    """
+    if not options:
+        return []
+    low, high = OPTIONS
+    if not low <= len(options) <= high:
+        raise InvalidArgumentError(f"options must be empty or hold {low}..{high} entries, got {len(options)}")
+    checked = [check_text(f"options[{index}]", option, OPTION_CHARACTERS) for index, option in enumerate(options)]
+    seen: dict[str, int] = {}
+    for index, option in enumerate(checked):
+        key = " ".join(option.casefold().split())
+        if key in seen:
+            raise InvalidArgumentError(
+                f"options must differ from each other, got options[{seen[key]}] equal to options[{index}]: {option!r}"
+            )
+        seen[key] = index
+    return checked
+
+
+def check_budget_ms(value: int) -> int:
+    """Return the budget in milliseconds, or raise InvalidArgumentError; 0 means none."""
+    low, high = BUDGET_MS
+    if value != 0 and not low <= value <= high:
+        raise InvalidArgumentError(f"budget_ms must be 0 (none) or in {low}..{high}, got {value}")
+    return value
+
+
+def check_session_id(value: str) -> str:
+    """Return the session id, or raise InvalidArgumentError naming what is allowed."""
+    if not 1 <= len(value) <= SESSION_ID_CHARACTERS or not set(value) <= _SESSION_ID_ALPHABET:
+        raise InvalidArgumentError(
+            f"session_id must be 1..{SESSION_ID_CHARACTERS} characters of a-z A-Z 0-9 - _ . , got {value[:80]!r}"
+        )
+    return value
