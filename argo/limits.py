@@ -108,7 +108,7 @@ def check_options(options: Sequence[str]) -> list[str]:
         key = " ".join(option.casefold().split())
         if key in seen:
             raise InvalidArgumentError(
-                f"options must differ from each other, got options[{seen[key]}] equal to options[{index}]: {option!r}"
+                f"options must differ from each other, got options[{index}] equal to options[{seen[key]}]"
             )
         seen[key] = index
     return checked

@@ -1,0 +1,396 @@
+"""gRPC plumbing that every process shares: channels, calls with a deadline and a span, and the error edge.
+
+Server spans come from OpenTelemetry's own interceptor. Client spans are made here, because that library's client
+interceptor never ends the span of a call that is cancelled, and a fan-out cancels calls in its normal work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import grpc
+import grpc.aio
+from opentelemetry import propagate, trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from argo import limits
+from argo.errors import (
+    ArgoError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    UnavailableError,
+    error_class,
+)
+from argo.telemetry import Telemetry, tracer
+
+__all__ = [
+    "Caller",
+    "ErrorInterceptor",
+    "Stopwatch",
+    "TlsFiles",
+    "channel",
+    "channel_options",
+    "check_target",
+    "error_from_rpc",
+    "remaining_s",
+    "server_options",
+]
+
+_LOG = logging.getLogger(__name__)
+_Q = TypeVar("_Q")
+_R = TypeVar("_R")
+
+_RETRIED_SERVICES: Final = ("argo.v1.DecomposerService", "argo.v1.RetrieverService", "argo.v1.SynthesizerService")
+_RETRIED_ORCHESTRATOR_METHODS: Final = ("GetSession", "ListSessions", "GetPolicy", "GetInfo")
+_MARGIN_S: Final = 0.005
+"""Taken off a deadline at each hop, so that the inner call ends before the outer one."""
+
+
+def _service_config() -> str:
+    # Ask, ResumeSession and DeleteSession are not repeated for the caller: a question may have begun.
+    names: list[dict[str, str]] = [{"service": name} for name in _RETRIED_SERVICES]
+    names += [{"service": "argo.v1.OrchestratorService", "method": m} for m in _RETRIED_ORCHESTRATOR_METHODS]
+    return json.dumps(
+        {
+            "loadBalancingConfig": [{"round_robin": {}}],
+            "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.2},
+            "methodConfig": [
+                {
+                    "name": names,
+                    "retryPolicy": {
+                        "maxAttempts": 3,
+                        "initialBackoff": "0.02s",
+                        "maxBackoff": "0.2s",
+                        "backoffMultiplier": 2,
+                        "retryableStatusCodes": ["UNAVAILABLE"],
+                    },
+                }
+            ],
+        }
+    )
+
+
+def channel_options() -> list[tuple[str, int | str]]:
+    """Options of every client channel; sizes are those of :mod:`argo.limits`."""
+    return [
+        ("grpc.service_config", _service_config()),
+        ("grpc.enable_retries", 1),
+        ("grpc.max_send_message_length", limits.REQUEST_BYTES),
+        ("grpc.max_receive_message_length", limits.REPLY_BYTES),
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 3_000),
+        # A frozen peer still acknowledges TCP; only an unanswered HTTP/2 ping shows it.
+        ("grpc.http2.ping_timeout_ms", 3_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # The C core waits up to two minutes between attempts by default; a restarted service is back in a second.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+
+
+def server_options() -> list[tuple[str, int | str]]:
+    """Options of every server."""
+    return [
+        ("grpc.max_receive_message_length", limits.REQUEST_BYTES),
+        ("grpc.max_send_message_length", limits.REPLY_BYTES),
+        # Otherwise a second process binds the same port and takes half of the calls.
+        ("grpc.so_reuseport", 0),
+        # Our own clients ping every 10 s; the default of two strikes would end in too_many_pings.
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+    ]
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files for TLS towards a server: the authority, and for mutual TLS the client's own pair."""
+
+    ca: Path
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files.
+
+        Raises:
+            InvalidArgumentError: A file cannot be read, or only one of certificate and key is given.
+        """
+        if (self.certificate is None) != (self.key is None):
+            raise InvalidArgumentError("tls_certificate and tls_key must be given together, got only one of them")
+        return grpc.ssl_channel_credentials(
+            _read("tls_ca", self.ca),
+            _read("tls_key", self.key) if self.key else None,
+            _read("tls_certificate", self.certificate) if self.certificate else None,
+        )
+
+
+def _read(field: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidArgumentError(f"{field} must be a readable PEM file, got {path}: {error.strerror}") from None
+
+
+def check_target(field: str, target: str) -> str:
+    """Return the address, or raise InvalidArgumentError unless it is host:port or a gRPC name with a scheme."""
+    if "://" in target or target.startswith(("unix:", "dns:", "ipv4:", "ipv6:")):
+        return target
+    host, separator, port = target.rpartition(":")
+    if not separator or not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise InvalidArgumentError(f"{field} must be host:port with a port in 1..65535, got {target!r}")
+    return target
+
+
+def channel(target: str, tls: TlsFiles | None = None) -> grpc.aio.Channel:
+    """Open a channel; it connects on first use and reconnects by itself."""
+    options = cast("Sequence[tuple[str, Any]]", channel_options())
+    if tls is not None:
+        return grpc.aio.secure_channel(target, tls.credentials(), options=options)
+    return grpc.aio.insecure_channel(target, options=options)
+
+
+def error_from_rpc(error: grpc.aio.AioRpcError, method: str, target: str, timeout_s: float | None = None) -> ArgoError:
+    """Turn a failed call into the public error class of its status, with what the caller can act on.
+
+    The message that the server's :class:`ErrorInterceptor` sent is kept as it is. Statuses that gRPC itself makes get
+    the size and its limit, the deadline, or the address added.
+    """
+    code, details = error.code(), error.details() or ""
+    cls = error_class(code)
+    if cls is DeadlineExceededError:
+        bound = f"{timeout_s:.3f} s" if timeout_s is not None else "none set here"
+        return DeadlineExceededError(f"{method} did not finish by its deadline ({bound})")
+    if cls is UnavailableError and error.initial_metadata() is None:
+        return UnavailableError(f"{method} could not reach {target}: {details}")
+    if cls is ResourceExhaustedError and "message larger than max" in details:
+        direction = "request" if details.startswith(("Sent", "CLIENT: Sent", "SERVER: Received")) else "message"
+        bound_bytes = limits.REQUEST_BYTES if direction == "request" else limits.REPLY_BYTES
+        return ResourceExhaustedError(f"{method}: the {direction} is over its limit of {bound_bytes} bytes: {details}")
+    return cls(details or f"{method} failed with {code.name}")
+
+
+def remaining_s(context: grpc.aio.ServicerContext[Any, Any], fallback_s: float) -> float:
+    """Seconds that a call on behalf of this one may take: its own deadline less a margin."""
+    left = context.time_remaining()
+    return max(0.0, (fallback_s if left is None else left) - _MARGIN_S)
+
+
+class Caller:
+    """Makes calls over one channel, each with a deadline, a client span and public errors.
+
+    Args:
+        grpc_channel: The channel; the caller of :meth:`close` owns it.
+        target: Its address, for messages and spans.
+        telemetry: Where spans go; None for nowhere.
+        token: Bearer token to send with every call.
+    """
+
+    def __init__(
+        self,
+        grpc_channel: grpc.aio.Channel,
+        target: str,
+        telemetry: Telemetry | None = None,
+        token: str | None = None,
+    ) -> None:
+        self.channel = grpc_channel
+        self.target = target
+        self._tracer = tracer(telemetry)
+        self._token = token
+
+    async def close(self) -> None:
+        """Close the channel; running calls are cancelled."""
+        await self.channel.close()
+
+    @contextlib.contextmanager
+    def _span(self, method: str) -> Iterator[tuple[trace.Span, list[tuple[str, str]]]]:
+        service, _, name = method.rpartition("/")
+        span = self._tracer.start_span(
+            f"{service}/{name}",
+            kind=SpanKind.CLIENT,
+            attributes={
+                "rpc.system": "grpc",
+                "rpc.service": service,
+                "rpc.method": name,
+                "server.address": self.target,
+            },
+        )
+        metadata: list[tuple[str, str]] = []
+        if span.is_recording():
+            carrier: dict[str, str] = {}
+            propagate.inject(carrier, context=trace.set_span_in_context(span))
+            metadata.extend(carrier.items())
+        if self._token:
+            metadata.append(("authorization", f"Bearer {self._token}"))
+        try:
+            yield span, metadata
+        finally:
+            span.end()
+
+    def _failed(self, span: trace.Span, error: grpc.aio.AioRpcError, method: str, timeout_s: float | None) -> ArgoError:
+        span.set_attribute("rpc.grpc.status_code", error.code().value[0])
+        # The status text stays out: a message may quote the question.
+        span.set_status(Status(StatusCode.ERROR, error.code().name))
+        return error_from_rpc(error, method.rpartition("/")[2], self.target, timeout_s)
+
+    async def unary(
+        self, method: str, stub: Callable[..., Awaitable[_R]], request: object, timeout_s: float | None
+    ) -> _R:
+        """Call a method with one reply.
+
+        Args:
+            method: "argo.v1.RetrieverService/Search", for the span.
+            stub: The stub's method; a request or, for a client stream, an async iterator of requests goes in.
+            request: What to send.
+            timeout_s: Deadline from now in seconds; None for none.
+
+        Raises:
+            ArgoError: The public class of the status that came back.
+        """
+        with self._span(method) as (span, metadata):
+            try:
+                reply = await stub(request, timeout=timeout_s, metadata=tuple(metadata) or None)
+            except grpc.aio.AioRpcError as error:
+                raise self._failed(span, error, method, timeout_s) from None
+            except asyncio.CancelledError:
+                span.set_status(Status(StatusCode.ERROR, "CANCELLED"))
+                raise
+            span.set_attribute("rpc.grpc.status_code", 0)
+            return reply
+
+    async def stream(
+        self, method: str, stub: Callable[..., Any], request: object, timeout_s: float | None
+    ) -> AsyncIterator[Any]:
+        """Call a method with a stream of replies; leaving the iterator cancels the call. Raises as :meth:`unary`."""
+        with self._span(method) as (span, metadata):
+            call = stub(request, timeout=timeout_s, metadata=tuple(metadata) or None)
+            try:
+                async for reply in call:
+                    yield reply
+                span.set_attribute("rpc.grpc.status_code", 0)
+            except grpc.aio.AioRpcError as error:
+                raise self._failed(span, error, method, timeout_s) from None
+            except asyncio.CancelledError:
+                span.set_status(Status(StatusCode.ERROR, "CANCELLED"))
+                raise
+            finally:
+                # Does nothing to a finished call; stops the server where the reader left early.
+                call.cancel()
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """The edge of a server: maps errors to statuses once, and gives a deadline to calls that came without.
+
+    An :class:`ArgoError` becomes its own status and message. Anything else is a bug: its traceback goes to the log
+    under an id, and the caller gets INTERNAL with that id and nothing of the inside.
+
+    Args:
+        default_deadline_s: Seconds that a call without a deadline may take.
+    """
+
+    def __init__(self, default_deadline_s: float) -> None:
+        self._default_deadline_s = default_deadline_s
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the handler of one call."""
+        handler = await continuation(handler_call_details)
+        # Health watches and reflection are open-ended streams of libraries that do their own errors.
+        if handler is None or not handler_call_details.method.startswith("/argo."):
+            return handler
+        method = handler_call_details.method
+        make: Any
+        if handler.response_streaming:
+            behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            wrapped: Any = self._streaming(behaviour, method)
+        else:
+            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+            make = (
+                grpc.stream_unary_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_unary_rpc_method_handler
+            )
+            wrapped = self._unary(behaviour, method)
+        return cast(
+            "grpc.RpcMethodHandler[Any, Any]",
+            make(
+                wrapped,
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            ),
+        )
+
+    def _unary(self, behaviour: Any, method: str) -> Any:
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                async with self._deadline(context):
+                    return await behaviour(request, context)
+            except Exception as error:
+                await self._abort(error, context, method)
+
+        return handle
+
+    def _streaming(self, behaviour: Any, method: str) -> Any:
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            replies = behaviour(request, context)
+            try:
+                async with self._deadline(context), contextlib.aclosing(replies):
+                    async for reply in replies:
+                        yield reply
+            except Exception as error:
+                await self._abort(error, context, method)
+
+        return handle
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+        # gRPC cancels the handler when a caller's own deadline passes; only its absence needs a clock of ours.
+        limit = self._default_deadline_s if context.time_remaining() is None else None
+        async with asyncio.timeout(limit):
+            yield
+
+    async def _abort(self, error: Exception, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
+        if isinstance(error, ArgoError):
+            await context.abort(error.code, error.message)
+        if isinstance(error, TimeoutError):
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+                f"no deadline was set, and the server's own of {self._default_deadline_s:g} s passed",
+            )
+        if isinstance(error, grpc.aio.AbortError | grpc.aio.UsageError):
+            raise error
+        reference = secrets.token_hex(4)
+        _LOG.error("%s failed, reference %s", method, reference, exc_info=error)
+        await context.abort(grpc.StatusCode.INTERNAL, f"internal error, reference {reference}")
+
+
+class Stopwatch:
+    """Measures what a reply's Timing says."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it was made; never negative, since the clock is monotonic."""
+        return time.perf_counter() - self._start

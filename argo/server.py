@@ -1,0 +1,186 @@
+"""The life of a service process: bind, warm up, serve, drain.
+
+Health is SERVING only after the service's own warm-up, and NOT_SERVING again from the moment a stop is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
+
+from argo import __version__
+from argo.errors import ArgoError
+from argo.rpc import ErrorInterceptor, server_options
+from argo.settings import ServerSettings, TelemetrySettings, load
+from argo.telemetry import Telemetry, configure
+from argo.v1 import types_pb2
+
+__all__ = ["BindError", "RunningServer", "Service", "run", "start"]
+
+_LOG = logging.getLogger(__name__)
+_EXIT_SETTINGS: Final = 2
+_EXIT_FAILED: Final = 1
+
+
+class BindError(ArgoError):
+    """The address cannot be listened on."""
+
+
+class Service(ABC):
+    """One gRPC service as its process sees it."""
+
+    name: str
+    """Short name: "retriever"."""
+
+    full_name: str
+    """Name on the wire: "argo.v1.RetrieverService"."""
+
+    def __init__(self) -> None:
+        self._started_at = time.monotonic()
+
+    @abstractmethod
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the servicer."""
+
+    @abstractmethod
+    async def warm_up(self) -> None:
+        """Do what must be done before the first call; health turns SERVING when this returns."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release what the service holds, after the last call."""
+
+    def info(self, settings: dict[str, str], **extra: Any) -> types_pb2.ServiceInfo:
+        """What every GetInfo says, with the service's own fields added."""
+        return types_pb2.ServiceInfo(
+            service=self.name,
+            version=__version__,
+            settings=settings,
+            uptime_s=time.monotonic() - self._started_at,
+            **extra,
+        )
+
+
+class RunningServer:
+    """A bound and serving server; made by :func:`start`."""
+
+    def __init__(
+        self, server: grpc.aio.Server, service: Service, port: int, healths: health.aio.HealthServicer
+    ) -> None:
+        self._server = server
+        self._service = service
+        self._health = healths
+        self.port = port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Set the health of the service and of the whole server."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", self._service.full_name):
+            await self._health.set(name, status)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, let running ones finish within grace_s seconds, then release everything."""
+        await self.set_serving(False)
+        await self._server.stop(grace_s)
+        await self._service.close()
+
+
+async def start(service: Service, settings: ServerSettings, telemetry: Telemetry) -> RunningServer:
+    """Bind, register health and reflection, warm up, and turn SERVING.
+
+    Raises:
+        BindError: The address is in use or not ours.
+    """
+    interceptors: list[grpc.aio.ServerInterceptor] = []
+    if telemetry.enabled:
+        interceptors.append(
+            aio_server_interceptor(  # type: ignore[no-untyped-call]  # the library has no annotations
+                tracer_provider=telemetry.provider, filter_=filters.negate(filters.service_prefix("grpc."))
+            )
+        )
+    interceptors.append(ErrorInterceptor(settings.default_deadline_s))
+    server = grpc.aio.server(interceptors=interceptors, options=cast("Any", server_options()))
+    service.add_to(server)
+    healths = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+    reflection.enable_server_reflection((service.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    address = f"{settings.host}:{settings.port}"
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        raise BindError(
+            f"{service.name} cannot listen on {address}: the address is in use or not this host's"
+        ) from None
+    running = RunningServer(server, service, port, healths)
+    await running.set_serving(False)
+    await server.start()
+    try:
+        await service.warm_up()
+    except BaseException:
+        await server.stop(None)
+        await service.close()
+        raise
+    await running.set_serving(True)
+    _LOG.info("%s %s serving on %s:%d", service.name, __version__, settings.host, port)
+    return running
+
+
+async def _serve_until_signal(service: Service, settings: ServerSettings, telemetry: Telemetry) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def request_stop(number: signal.Signals) -> None:
+        stop.set()
+        # A second signal finds the default handler again and cuts.
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, request_stop, number)
+    running = await start(service, settings, telemetry)
+    await stop.wait()
+    _LOG.info("%s draining for at most %g s", service.name, settings.grace_s)
+    await running.stop(settings.grace_s)
+    await asyncio.to_thread(telemetry.shutdown)
+
+
+def run(settings_class: type[ServerSettings], make: Callable[[Any, Telemetry], Service], name: str) -> int:
+    """Run a service as this process until SIGTERM or SIGINT.
+
+    Args:
+        settings_class: The service's settings, read once here.
+        make: Builds the service from its settings and the process's telemetry.
+        name: Service name for logs and spans.
+
+    Returns:
+        Exit code: 0 after a drain, 2 for a wrong setting, 1 where the service could not start.
+    """
+    try:
+        settings = load(settings_class)
+        telemetry = configure(name, load(TelemetrySettings))
+    except ArgoError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return _EXIT_SETTINGS
+    logging.basicConfig(
+        level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        service = make(settings, telemetry)
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_serve_until_signal(service, settings, telemetry))
+    except ArgoError as error:
+        _LOG.error("%s cannot start: %s", name, error)
+        return _EXIT_FAILED
+    return 0

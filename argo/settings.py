@@ -1,0 +1,127 @@
+"""Settings: read once at start from the environment, with every mistake named.
+
+pydantic-settings ignores a variable that it does not know, so a misspelt name would silently keep a default;
+:func:`load` looks at the environment itself and refuses it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from argo.errors import InvalidArgumentError
+
+__all__ = ["ClientSettings", "ServerSettings", "SettingsError", "TelemetrySettings", "load"]
+
+_S = TypeVar("_S", bound=BaseSettings)
+
+
+class SettingsError(InvalidArgumentError):
+    """A setting is unknown or out of its bounds; the message names the environment variable."""
+
+
+class ServerSettings(BaseSettings):
+    """Where a service listens and how it stops; every service's settings begin with these."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback unless told otherwise."""
+
+    port: int = Field(default=0, ge=0, le=65535)
+    """Port to listen on; 0 takes any free one."""
+
+    grace_s: float = Field(default=5.0, ge=0, le=600)
+    """Seconds that running calls may take to finish after SIGTERM."""
+
+    default_deadline_s: float = Field(default=65.0, gt=0, le=3600)
+    """Deadline of a call whose caller set none."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe log record that is written."""
+
+
+class TelemetrySettings(BaseSettings):
+    """Where spans go. With neither an endpoint nor a folder, tracing is off and answers are unaffected."""
+
+    model_config = SettingsConfigDict(env_prefix="ARGO_TELEMETRY_", frozen=True, extra="forbid")
+
+    otlp_endpoint: str | None = None
+    """OTLP/gRPC collector, such as http://127.0.0.1:4317."""
+
+    span_dir: Path | None = None
+    """Folder for span files, one a process, which `argo trace` reads."""
+
+    span_file_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
+    """Size at which a span file is rotated; one older file is kept."""
+
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of questions that are traced; a caller's own decision is respected."""
+
+    export_delay_ms: int = Field(default=200, ge=10, le=60_000)
+    """Longest time that a finished span waits for its export."""
+
+    record_text: bool = False
+    """Put question, subquery and answer text into spans. Off: no text leaves with telemetry."""
+
+
+class ClientSettings(BaseSettings):
+    """Where the command line and the SDK find a running stack."""
+
+    model_config = SettingsConfigDict(env_prefix="ARGO_CLIENT_", frozen=True, extra="forbid")
+
+    target: str = "127.0.0.1:50051"
+    """Address of the orchestrator."""
+
+    retriever_target: str = "127.0.0.1:50053"
+    """Address of the retriever, which takes documents in."""
+
+    token: str | None = None
+    """Bearer token to send; needs TLS."""
+
+    tls_ca: Path | None = None
+    """PEM file of the certificate authority; turns TLS on."""
+
+    tls_certificate: Path | None = None
+    """PEM file of the client's own certificate, for mutual TLS."""
+
+    tls_key: Path | None = None
+    """PEM file of the key that belongs to it."""
+
+    span_dir: Path | None = None
+    """Folder of the span files of a local stack, for `argo trace`."""
+
+
+def load(settings: type[_S], environ: Mapping[str, str] | None = None) -> _S:
+    """Read one settings class from the environment.
+
+    Args:
+        settings: The class; its env_prefix says which names are its own.
+        environ: Names and values; the process environment when None. Values are always read from the process
+            environment, so pass another mapping only to check names.
+
+    Raises:
+        SettingsError: A name under the prefix is unknown, or a value is out of its bounds.
+    """
+    prefix = str(settings.model_config.get("env_prefix", "")).upper()
+    known = {f"{prefix}{name.upper()}" for name in settings.model_fields}
+    for name in sorted(environ if environ is not None else os.environ):
+        if prefix and name.upper().startswith(prefix) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise SettingsError(f"unknown setting {name}; {hint}")
+    try:
+        return settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            where = "_".join(str(part) for part in problem["loc"]).upper()
+            name = where if where.startswith(prefix) else f"{prefix}{where}"
+            lines.append(f"{name}: {problem['msg']}, got {problem.get('input')!r}")
+        raise SettingsError("; ".join(lines)) from None

@@ -1,0 +1,208 @@
+"""Traces: names, set-up, and a span exporter to a local file.
+
+One trace a question, from the SDK's root span to the leaves. OpenTelemetry's own names come first (`rpc.*`,
+`gen_ai.*`); what is ARGO's own is declared here and nowhere else. Question and passage text go to no span unless
+ARGO_TELEMETRY_RECORD_TEXT is on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+
+from argo import __version__
+from argo.settings import TelemetrySettings
+
+__all__ = [
+    "ACTION",
+    "ANSWER_MODE",
+    "BUDGET_MS",
+    "DEGRADED",
+    "END_REASON",
+    "ENGINE",
+    "FAN_OUT",
+    "FOCI",
+    "FOCUS_ID",
+    "PASSAGES",
+    "PROGRESS",
+    "PROGRESS_AFTER",
+    "Q_REASON",
+    "Q_RETRIEVE",
+    "Q_TERMINATE",
+    "SEARCHES",
+    "SESSION_ID",
+    "SPAN_ANSWER",
+    "SPAN_ASK",
+    "SPAN_QUESTION",
+    "SPAN_STEP",
+    "STEP",
+    "STRATEGY",
+    "TEXT",
+    "TIME_LEFT_MS",
+    "TRACKER",
+    "WITHIN_BUDGET",
+    "SpanFileExporter",
+    "Telemetry",
+    "configure",
+    "tracer",
+]
+
+SPAN_ASK: Final = "argo.ask"
+SPAN_QUESTION: Final = "argo.question"
+SPAN_STEP: Final = "argo.step"
+SPAN_ANSWER: Final = "argo.answer"
+
+SESSION_ID: Final = "argo.session.id"
+STRATEGY: Final = "argo.strategy"
+TRACKER: Final = "argo.tracker"
+ANSWER_MODE: Final = "argo.answer_mode"
+BUDGET_MS: Final = "argo.budget_ms"
+WITHIN_BUDGET: Final = "argo.within_budget"
+TIME_LEFT_MS: Final = "argo.time_left_ms"
+STEP: Final = "argo.step.index"
+ACTION: Final = "argo.action"
+FAN_OUT: Final = "argo.fan_out"
+FOCI: Final = "argo.foci"
+FOCUS_ID: Final = "argo.focus.id"
+PROGRESS: Final = "argo.progress"
+PROGRESS_AFTER: Final = "argo.progress.after"
+Q_RETRIEVE: Final = "argo.q.retrieve"
+Q_REASON: Final = "argo.q.reason"
+Q_TERMINATE: Final = "argo.q.terminate"
+SEARCHES: Final = "argo.searches"
+PASSAGES: Final = "argo.passages"
+END_REASON: Final = "argo.end_reason"
+DEGRADED: Final = "argo.degraded"
+ENGINE: Final = "argo.engine"
+TEXT: Final = "argo.text"
+
+_SCOPE: Final = "argo"
+
+
+class SpanFileExporter(SpanExporter):
+    """Writes finished spans as JSON lines, one file a process, with one rotation.
+
+    Args:
+        path: File to append to; its folder is made when missing.
+        service: Value of `service` in every line.
+        rotate_bytes: Size at which the file becomes `<name>.1`.
+    """
+
+    def __init__(self, path: Path, service: str, rotate_bytes: int) -> None:
+        self._path = path
+        self._service = service
+        self._rotate_bytes = rotate_bytes
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Append the spans; a full or unwritable disk drops them, since tracing never stops an answer."""
+        text = "".join(json.dumps(self._record(span), separators=(",", ":")) + "\n" for span in spans)
+        try:
+            with self._lock:
+                if self._path.exists() and self._path.stat().st_size > self._rotate_bytes:
+                    os.replace(self._path, self._path.with_suffix(".jsonl.1"))
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(text)
+        except OSError:
+            return SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS
+
+    def _record(self, span: ReadableSpan) -> dict[str, Any]:
+        context = span.context
+        return {
+            "trace_id": trace.format_trace_id(context.trace_id) if context else "",
+            "span_id": trace.format_span_id(context.span_id) if context else "",
+            "parent_id": trace.format_span_id(span.parent.span_id) if span.parent else None,
+            "name": span.name,
+            "kind": span.kind.name.lower(),
+            "service": self._service,
+            "start_ns": span.start_time,
+            "end_ns": span.end_time,
+            "status": span.status.status_code.name,
+            "attributes": dict(span.attributes or {}),
+        }
+
+    def shutdown(self) -> None:
+        """Nothing is held open between exports."""
+
+
+class Telemetry:
+    """The tracer of one process, and how to flush it.
+
+    Args:
+        provider: None where tracing is off.
+        record_text: Whether text may go into spans.
+    """
+
+    def __init__(self, provider: TracerProvider | None, *, record_text: bool = False) -> None:
+        self.provider = provider
+        self.record_text = record_text
+        self.tracer = provider.get_tracer(_SCOPE, __version__) if provider else trace.NoOpTracer()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether spans go anywhere."""
+        return self.provider is not None
+
+    def text(self, value: str) -> Mapping[str, str]:
+        """The text attribute, or nothing while text recording is off."""
+        return {TEXT: value} if self.record_text else {}
+
+    def flush(self, timeout_s: float = 2.0) -> None:
+        """Export what is waiting, for at most timeout_s seconds."""
+        if self.provider is not None:
+            self.provider.force_flush(int(timeout_s * 1000))
+
+    def shutdown(self) -> None:
+        """Export what is waiting and stop."""
+        if self.provider is not None:
+            self.provider.shutdown()
+
+
+def configure(service: str, settings: TelemetrySettings) -> Telemetry:
+    """Make the tracer of this process.
+
+    Args:
+        service: service.name of every span, such as "orchestrator".
+        settings: Where spans go.
+    """
+    if settings.otlp_endpoint is None and settings.span_dir is None:
+        return Telemetry(None)
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
+        resource=Resource.create({"service.name": f"argo-{service}", "service.version": __version__}),
+    )
+    exporters: list[SpanExporter] = []
+    if settings.otlp_endpoint is not None:
+        # Imported here, since a process without a collector need not pay for loading it.
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        exporters.append(
+            OTLPSpanExporter(
+                endpoint=settings.otlp_endpoint, insecure=settings.otlp_endpoint.startswith("http://"), timeout=2
+            )
+        )
+    if settings.span_dir is not None:
+        path = settings.span_dir / f"{service}-{os.getpid()}.jsonl"
+        exporters.append(SpanFileExporter(path, service, settings.span_file_bytes))
+    for exporter in exporters:
+        provider.add_span_processor(
+            BatchSpanProcessor(exporter, schedule_delay_millis=settings.export_delay_ms, max_queue_size=16_384)
+        )
+    return Telemetry(provider, record_text=settings.record_text)
+
+
+def tracer(telemetry: Telemetry | None) -> trace.Tracer:
+    """The tracer, or one that records nothing."""
+    return telemetry.tracer if telemetry is not None else trace.NoOpTracer()

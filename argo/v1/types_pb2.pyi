@@ -1,0 +1,228 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Action(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACTION_UNSPECIFIED: _ClassVar[Action]
+    ACTION_RETRIEVE: _ClassVar[Action]
+    ACTION_REASON: _ClassVar[Action]
+    ACTION_TERMINATE: _ClassVar[Action]
+
+class AnswerMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ANSWER_MODE_UNSPECIFIED: _ClassVar[AnswerMode]
+    ANSWER_MODE_FREE: _ClassVar[AnswerMode]
+    ANSWER_MODE_CHOICE: _ClassVar[AnswerMode]
+
+class DegradationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DEGRADATION_KIND_UNSPECIFIED: _ClassVar[DegradationKind]
+    DEGRADATION_KIND_DECOMPOSER: _ClassVar[DegradationKind]
+    DEGRADATION_KIND_RETRIEVER: _ClassVar[DegradationKind]
+    DEGRADATION_KIND_SYNTHESIZER: _ClassVar[DegradationKind]
+    DEGRADATION_KIND_PARTIAL_FAN_OUT: _ClassVar[DegradationKind]
+    DEGRADATION_KIND_EXTRACTIVE: _ClassVar[DegradationKind]
+    DEGRADATION_KIND_REASON: _ClassVar[DegradationKind]
+ACTION_UNSPECIFIED: Action
+ACTION_RETRIEVE: Action
+ACTION_REASON: Action
+ACTION_TERMINATE: Action
+ANSWER_MODE_UNSPECIFIED: AnswerMode
+ANSWER_MODE_FREE: AnswerMode
+ANSWER_MODE_CHOICE: AnswerMode
+DEGRADATION_KIND_UNSPECIFIED: DegradationKind
+DEGRADATION_KIND_DECOMPOSER: DegradationKind
+DEGRADATION_KIND_RETRIEVER: DegradationKind
+DEGRADATION_KIND_SYNTHESIZER: DegradationKind
+DEGRADATION_KIND_PARTIAL_FAN_OUT: DegradationKind
+DEGRADATION_KIND_EXTRACTIVE: DegradationKind
+DEGRADATION_KIND_REASON: DegradationKind
+
+class Degradation(_message.Message):
+    __slots__ = ("kind", "detail", "step")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    kind: DegradationKind
+    detail: str
+    step: int
+    def __init__(self, kind: _Optional[_Union[DegradationKind, str]] = ..., detail: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
+
+class Usage(_message.Message):
+    __slots__ = ("prompt_tokens", "completion_tokens")
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    prompt_tokens: int
+    completion_tokens: int
+    def __init__(self, prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ...) -> None: ...
+
+class Timing(_message.Message):
+    __slots__ = ("queue_s", "work_s")
+    QUEUE_S_FIELD_NUMBER: _ClassVar[int]
+    WORK_S_FIELD_NUMBER: _ClassVar[int]
+    queue_s: float
+    work_s: float
+    def __init__(self, queue_s: _Optional[float] = ..., work_s: _Optional[float] = ...) -> None: ...
+
+class Focus(_message.Message):
+    __slots__ = ("id", "text", "depends_on")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    text: str
+    depends_on: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., text: _Optional[str] = ..., depends_on: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FocusRelevance(_message.Message):
+    __slots__ = ("focus_id", "relevance")
+    FOCUS_ID_FIELD_NUMBER: _ClassVar[int]
+    RELEVANCE_FIELD_NUMBER: _ClassVar[int]
+    focus_id: str
+    relevance: float
+    def __init__(self, focus_id: _Optional[str] = ..., relevance: _Optional[float] = ...) -> None: ...
+
+class Passage(_message.Message):
+    __slots__ = ("id", "text", "source", "section", "page", "dense_score", "lexical_score", "score", "relevance", "focus_relevance", "document_number", "version", "working_group")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SECTION_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    DENSE_SCORE_FIELD_NUMBER: _ClassVar[int]
+    LEXICAL_SCORE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    RELEVANCE_FIELD_NUMBER: _ClassVar[int]
+    FOCUS_RELEVANCE_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    WORKING_GROUP_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    text: str
+    source: str
+    section: str
+    page: int
+    dense_score: float
+    lexical_score: float
+    score: float
+    relevance: float
+    focus_relevance: _containers.RepeatedCompositeFieldContainer[FocusRelevance]
+    document_number: str
+    version: str
+    working_group: str
+    def __init__(self, id: _Optional[str] = ..., text: _Optional[str] = ..., source: _Optional[str] = ..., section: _Optional[str] = ..., page: _Optional[int] = ..., dense_score: _Optional[float] = ..., lexical_score: _Optional[float] = ..., score: _Optional[float] = ..., relevance: _Optional[float] = ..., focus_relevance: _Optional[_Iterable[_Union[FocusRelevance, _Mapping]]] = ..., document_number: _Optional[str] = ..., version: _Optional[str] = ..., working_group: _Optional[str] = ...) -> None: ...
+
+class Note(_message.Message):
+    __slots__ = ("focus_id", "text", "confidence")
+    FOCUS_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    focus_id: str
+    text: str
+    confidence: float
+    def __init__(self, focus_id: _Optional[str] = ..., text: _Optional[str] = ..., confidence: _Optional[float] = ...) -> None: ...
+
+class Subquery(_message.Message):
+    __slots__ = ("focus_id", "text")
+    FOCUS_ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    focus_id: str
+    text: str
+    def __init__(self, focus_id: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class HistoryPassage(_message.Message):
+    __slots__ = ("id", "text", "focus_ids")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FOCUS_IDS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    text: str
+    focus_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., text: _Optional[str] = ..., focus_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class HistoryStep(_message.Message):
+    __slots__ = ("index", "action", "focus_ids", "subqueries", "passages", "notes")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    FOCUS_IDS_FIELD_NUMBER: _ClassVar[int]
+    SUBQUERIES_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    action: Action
+    focus_ids: _containers.RepeatedScalarFieldContainer[str]
+    subqueries: _containers.RepeatedCompositeFieldContainer[Subquery]
+    passages: _containers.RepeatedCompositeFieldContainer[HistoryPassage]
+    notes: _containers.RepeatedCompositeFieldContainer[Note]
+    def __init__(self, index: _Optional[int] = ..., action: _Optional[_Union[Action, str]] = ..., focus_ids: _Optional[_Iterable[str]] = ..., subqueries: _Optional[_Iterable[_Union[Subquery, _Mapping]]] = ..., passages: _Optional[_Iterable[_Union[HistoryPassage, _Mapping]]] = ..., notes: _Optional[_Iterable[_Union[Note, _Mapping]]] = ...) -> None: ...
+
+class Gpu(_message.Message):
+    __slots__ = ("index", "name", "memory_bytes")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    name: str
+    memory_bytes: int
+    def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class EngineInfo(_message.Message):
+    __slots__ = ("name", "language_model", "model", "gpus")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    language_model: bool
+    model: str
+    gpus: _containers.RepeatedCompositeFieldContainer[Gpu]
+    def __init__(self, name: _Optional[str] = ..., language_model: bool = ..., model: _Optional[str] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ...) -> None: ...
+
+class CollectionInfo(_message.Message):
+    __slots__ = ("name", "embedder", "dimension", "documents", "passages", "store")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDER_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    embedder: str
+    dimension: int
+    documents: int
+    passages: int
+    store: str
+    def __init__(self, name: _Optional[str] = ..., embedder: _Optional[str] = ..., dimension: _Optional[int] = ..., documents: _Optional[int] = ..., passages: _Optional[int] = ..., store: _Optional[str] = ...) -> None: ...
+
+class GetInfoRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ServiceInfo(_message.Message):
+    __slots__ = ("service", "version", "settings", "engine", "collection", "uptime_s")
+    class SettingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_FIELD_NUMBER: _ClassVar[int]
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    version: str
+    settings: _containers.ScalarMap[str, str]
+    engine: EngineInfo
+    collection: CollectionInfo
+    uptime_s: float
+    def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., settings: _Optional[_Mapping[str, str]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., collection: _Optional[_Union[CollectionInfo, _Mapping]] = ..., uptime_s: _Optional[float] = ...) -> None: ...
