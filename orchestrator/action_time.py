@@ -1,0 +1,123 @@
+"""How long each action and each answer takes, in seconds, and the whole numbers of microseconds made of them."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from argo.errors import InvalidArgumentError
+from argo.limits import FAN_OUT
+from orchestrator.action import Action, ActionKind
+from orchestrator.parameter import check_names, check_number
+
+__all__ = ["BUILTIN_TIMES", "ActionTimes", "AnswerMode", "microseconds_down", "microseconds_up"]
+
+_LONGEST_S: Final = 3_600.0
+_NANOSECOND_US: Final = 1e-3
+
+
+class AnswerMode(enum.Enum):
+    """What the answer is: free text, or one of the question's options."""
+
+    FREE = "free"
+    CHOICE = "choice"
+
+
+def microseconds_up(seconds: float) -> int:
+    """Return a duration rounded up; less than a nanosecond over is the float's own error, not time."""
+    return math.ceil(seconds * 1e6 - _NANOSECOND_US)
+
+
+def microseconds_down(seconds: float) -> int:
+    """Return the time left rounded down; less than a nanosecond short is the float's own error."""
+    return math.floor(seconds * 1e6 + _NANOSECOND_US)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionTimes:
+    """Measured times, all in seconds: actions at their 90th percentile, answers at their 99th.
+
+    Raises:
+        InvalidArgumentError: A time that is not in (0, 3600], or not one retrieval time for each fan-out.
+    """
+
+    retrieve_s: tuple[float, ...]
+    """Time of RETRIEVE(n) at position n - 1. The process uses the running maximum: a larger fan-out that was
+    measured faster than a smaller one is noise."""
+    reason_s: float | None
+    """Time of REASON; None where no language model runs."""
+    free_answer_s: float
+    """Shortest acceptable free answer, T_syn."""
+    choice_answer_s: float
+    """Shortest acceptable choice among options, T_syn."""
+    extractive_answer_s: float
+    """The extractive answer, T_ext. Used only where it is shorter than the model's."""
+
+    def __post_init__(self) -> None:
+        widest = FAN_OUT[1]
+        if not isinstance(self.retrieve_s, list | tuple) or len(self.retrieve_s) != widest:
+            raise InvalidArgumentError(
+                f"retrieve_s must hold {widest} times, of fan-out 1..{widest}, got {self.retrieve_s!r}"
+            )
+        checked = tuple(_check_time(f"retrieve_s[{n}]", value) for n, value in enumerate(self.retrieve_s))
+        object.__setattr__(self, "retrieve_s", checked)
+        if self.reason_s is not None:
+            object.__setattr__(self, "reason_s", _check_time("reason_s", self.reason_s))
+        for field in ("free_answer_s", "choice_answer_s", "extractive_answer_s"):
+            object.__setattr__(self, field, _check_time(field, getattr(self, field)))
+
+    def answer_s(self, mode: AnswerMode) -> float:
+        """Return T_syn of the mode, in seconds."""
+        return self.free_answer_s if mode is AnswerMode.FREE else self.choice_answer_s
+
+    def action_s(self, action: Action) -> float:
+        """Return T_a in seconds; 0 for TERMINATE, whose answer has its own time.
+
+        Raises:
+            InvalidArgumentError: REASON where no language model runs.
+        """
+        if action.kind is ActionKind.RETRIEVE:
+            return max(self.retrieve_s[: action.fan_out])
+        if action.kind is ActionKind.TERMINATE:
+            return 0.0
+        if self.reason_s is None:
+            raise InvalidArgumentError("reason_s must be set where REASON is an action, got None")
+        return self.reason_s
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {
+            field.name: list(self.retrieve_s) if field.name == "retrieve_s" else getattr(self, field.name)
+            for field in fields(self)
+        }
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> ActionTimes:
+        """Read what :meth:`to_mapping` writes; `reason_s` may be left out, nothing else.
+
+        Raises:
+            InvalidArgumentError: Unknown or missing field, or a value outside its bound.
+        """
+        known = tuple(field.name for field in fields(cls))
+        check_names("times", mapping, known)
+        missing = [name for name in known if name not in mapping and name != "reason_s"]
+        if missing:
+            raise InvalidArgumentError(f"times must give {missing[0]}, which is missing")
+        return cls(**{"reason_s": None, **mapping})
+
+
+def _check_time(field: str, value: object) -> float:
+    return check_number(field, value, 0.0, _LONGEST_S, above=True)
+
+
+BUILTIN_TIMES: Final = ActionTimes(
+    retrieve_s=tuple(0.020 + 0.004 * extra for extra in range(FAN_OUT[1])),
+    reason_s=None,
+    free_answer_s=0.015,
+    choice_answer_s=0.015,
+    extractive_answer_s=0.015,
+)
+"""The `builtin` engines' profile until it is measured: chosen, not measured, and generous for rules on a CPU."""
