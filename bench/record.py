@@ -1,0 +1,131 @@
+"""Raw records of a run: JSON lines that begin with what is needed to read and repeat it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import argo
+from argo.errors import InvalidArgumentError
+
+__all__ = ["RecordFile", "commit", "environment", "hardware", "versions"]
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_PACKAGES: Final = (
+    "grpcio",
+    "protobuf",
+    "numpy",
+    "chromadb",
+    "bm25s",
+    "PyStemmer",
+    "pydantic-settings",
+    "opentelemetry-sdk",
+    "sentence-transformers",
+    "torch",
+    "vllm",
+)
+
+
+def commit(root: Path = _ROOT) -> str:
+    """The commit of the checkout, with "+dirty" where tracked files differ from it; "unknown" outside git."""
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return f"{head}+dirty" if changed else head
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what a figure may depend on; a package that is not there is left out."""
+    found = {"argo": argo.__version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, the cores that this process may use, memory, and system."""
+    pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(pages * page_bytes / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def environment() -> dict[str, Any]:
+    """What every record file begins with."""
+    return {
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
+        "commit": commit(),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+class RecordFile:
+    """A JSON-lines file of one run; the first line, of kind "run", says how it was made.
+
+    Args:
+        folder: Where to write; made when missing.
+        name: Benchmark, the beginning of the file's name.
+        run: Seed, settings and whatever else belongs to the whole run.
+
+    Raises:
+        InvalidArgumentError: The folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, name: str, run: Mapping[str, Any]) -> None:
+        head = environment()
+        stamp = head["at"].replace(":", "").replace("-", "").partition("+")[0]
+        self.path = folder / f"{name}-{stamp}Z-{os.getpid()}.jsonl"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("x", encoding="utf-8")
+        except OSError as error:
+            raise InvalidArgumentError(f"out must be a writable folder, got {folder}: {error.strerror}") from None
+        self.write("run", {"bench": name, **head, **run})
+
+    def write(self, kind: str, record: Mapping[str, Any]) -> None:
+        """Append one record; it is on disk when this returns, so that a broken run keeps what it measured."""
+        self._file.write(json.dumps({"kind": kind, **record}, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
