@@ -1,0 +1,145 @@
+"""The end of a question: the synthesizer's answer, or, where it is gone, the best passages quoted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from argo.errors import ArgoError, UnavailableError
+from argo.v1 import orchestrator_pb2, synthesizer_pb2, types_pb2
+from orchestrator.peer import FATAL, HopLog, Peers
+from orchestrator.question import Question
+from orchestrator.state import QuestionState
+
+__all__ = ["answer_event", "write_answer"]
+
+_LOG = logging.getLogger(__name__)
+_QUOTED_PASSAGES: Final = 3
+_QUOTED_WORDS: Final = 60
+_FALLBACK_S: Final = 0.05
+"""Kept back from the call's deadline, so that the fallback can still reach the caller."""
+_LATE_S: Final = 0.5
+"""How far past a soft budget the synthesizer is waited for before its answer is given up."""
+
+
+async def write_answer(
+    question: Question,
+    state: QuestionState,
+    peers: Peers,
+    hops: HopLog,
+    on_delta: Callable[[str], None],
+) -> synthesizer_pb2.SynthesizedAnswer:
+    """Let the synthesizer write the answer from the kept passages; quote them where it cannot.
+
+    Raises:
+        UnavailableError: The synthesizer is gone and nothing was found that could be quoted.
+    """
+    kept = state.evidence.kept()
+    time_left_s = question.time_left_s()
+    timeout_s = question.hard_left_s() - _FALLBACK_S
+    request = synthesizer_pb2.SynthesizeRequest(
+        question=question.text,
+        options=question.options,
+        evidence=kept,
+        notes=state.notes,
+        foci=state.foci,
+        max_tokens=question.max_answer_tokens,
+    )
+    if time_left_s is not None:
+        request.time_limit_ms = max(1, int(time_left_s * 1000))
+        timeout_s = min(timeout_s, max(0.0, time_left_s) + _LATE_S)
+    answer: synthesizer_pb2.SynthesizedAnswer | None = None
+    reason = ""
+    try:
+        async for event in peers.synthesize(request, max(timeout_s, 0.001), hops):
+            if event.HasField("delta"):
+                on_delta(event.delta)
+            else:
+                answer = event.answer
+    except FATAL:
+        raise
+    except ArgoError as error:
+        _LOG.warning("the synthesizer failed: %s", error.code.name)
+        answer = None
+        reason = error.code.name
+    if answer is None:
+        return _quote(question, kept, reason)
+    _keep_known_citations(answer, {passage.id for passage in kept})
+    return answer
+
+
+def _keep_known_citations(answer: synthesizer_pb2.SynthesizedAnswer, known: set[str]) -> None:
+    strangers = [citation.number for citation in answer.citations if citation.passage_id not in known]
+    if not strangers:
+        return
+    _LOG.error("the synthesizer cited %d passages that were not sent to it; they are dropped", len(strangers))
+    citations = [citation for citation in answer.citations if citation.number not in strangers]
+    del answer.citations[:]
+    answer.citations.extend(citations)
+    for number in strangers:
+        answer.text = answer.text.replace(f"[{number}]", "")
+
+
+def _quote(question: Question, kept: Sequence[types_pb2.Passage], reason: str) -> synthesizer_pb2.SynthesizedAnswer:
+    if not kept:
+        raise UnavailableError("the synthesizer could not be reached and no passage was found that could be quoted")
+    answer = synthesizer_pb2.SynthesizedAnswer(
+        # An option cannot be chosen without a synthesizer; the passages are shown so that the reader can.
+        abstained=bool(question.options),
+        degradation=types_pb2.Degradation(
+            kind=types_pb2.DEGRADATION_KIND_SYNTHESIZER,
+            detail=f"the synthesizer failed ({reason}); the best passages are quoted instead",
+        ),
+    )
+    if question.options:
+        answer.option_probabilities.extend([1.0 / len(question.options)] * len(question.options))
+    lines = ["The answer could not be written; these are the best passages found."]
+    for number, passage in enumerate(kept[:_QUOTED_PASSAGES], start=1):
+        words = passage.text.split()
+        quote = " ".join(words[:_QUOTED_WORDS]) + (" ..." if len(words) > _QUOTED_WORDS else "")
+        lines.append(f'"{quote}" [{number}]')
+        answer.citations.append(
+            synthesizer_pb2.Citation(
+                number=number, passage_id=passage.id, source=passage.source, section=passage.section, quote=quote
+            )
+        )
+    answer.text = "\n".join(lines)
+    return answer
+
+
+def answer_event(
+    question: Question,
+    state: QuestionState,
+    written: synthesizer_pb2.SynthesizedAnswer,
+    end_reason: orchestrator_pb2.EndReason,
+    timing: orchestrator_pb2.QuestionTiming,
+) -> orchestrator_pb2.Answer:
+    """Assemble the last event of a question."""
+    state.add_usage(written.usage)
+    degradations = list(state.degradations)
+    if written.HasField("degradation"):
+        degradations.append(written.degradation)
+    answer = orchestrator_pb2.Answer(
+        text=written.text,
+        citations=written.citations,
+        passages=state.evidence.kept(),
+        option_probabilities=written.option_probabilities,
+        abstained=written.abstained,
+        degradations=degradations,
+        end_reason=end_reason,
+        foci=state.foci,
+        open_focus_ids=[focus.id for focus in state.open_foci],
+        searches=state.searches,
+        steps=len(state.steps),
+        progress=state.progress,
+        usage=state.usage,
+        timing=timing,
+        budget_ms=question.budget_ms,
+        strategy=question.strategy.name,
+    )
+    if written.HasField("choice") and not written.abstained:
+        answer.choice = written.choice
+    if question.budget_s is not None:
+        answer.within_budget = timing.total_s <= question.budget_s
+    return answer

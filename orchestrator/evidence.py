@@ -1,0 +1,140 @@
+"""The evidence of a question: what its searches found, merged, ranked and capped.
+
+Each search is a ranked list. A passage's place in the evidence comes from reciprocal rank fusion over the lists, so
+that no list's score scale matters; lists take turns at the front, so that a question with several foci keeps the
+best passages of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from argo.v1 import types_pb2
+
+__all__ = ["Evidence", "RankedList", "normalise"]
+
+_FUSION_OFFSET: Final = 10.0
+"""k of reciprocal rank fusion. Cormack et al. (2009) use 60 for lists of 1,000; lists here have about ten."""
+
+_NOT_WORD: Final = re.compile(r"[\W_]+")
+
+
+def normalise(text: str) -> str:
+    """The text as it counts for telling whether two searches or passages are the same."""
+    return _NOT_WORD.sub(" ", text.casefold()).strip()
+
+
+@dataclass(frozen=True)
+class RankedList:
+    """What one search found, best first; the focus id is empty for the question's own search."""
+
+    focus_id: str
+    text: str
+    passages: tuple[types_pb2.Passage, ...]
+
+
+@dataclass
+class Evidence:
+    """Merges ranked lists and keeps the best passages within a cap.
+
+    Args:
+        max_passages: Most passages kept.
+        max_words: Most words kept over all passages.
+    """
+
+    max_passages: int
+    max_words: int
+    lists: list[RankedList] = field(default_factory=list)
+    _merged: dict[str, types_pb2.Passage] = field(default_factory=dict)
+    _same_text: dict[str, str] = field(default_factory=dict)
+
+    def add(self, found: RankedList) -> int:
+        """Merge one search.
+
+        Returns:
+            Number of passages that were not known before.
+        """
+        new = 0
+        unique: list[types_pb2.Passage] = []
+        seen: set[str] = set()
+        for passage in found.passages:
+            identity = self._same_text.setdefault(normalise(passage.text), passage.id)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            known = self._merged.get(identity)
+            if known is None:
+                copy = types_pb2.Passage()
+                copy.CopyFrom(passage)
+                self._merged[identity] = copy
+                new += 1
+            else:
+                _raise_relevance(known, passage)
+            unique.append(self._merged[identity])
+        self.lists.append(RankedList(found.focus_id, found.text, tuple(unique)))
+        return new
+
+    def has_searched(self, text: str) -> bool:
+        """Whether this text, apart from case and punctuation, was already searched."""
+        key = normalise(text)
+        return any(normalise(known.text) == key for known in self.lists)
+
+    def __len__(self) -> int:
+        """Number of different passages found."""
+        return len(self._merged)
+
+    def kept(self) -> list[types_pb2.Passage]:
+        """The passages within the cap, best first; the order is the same for the same lists."""
+        fused: dict[str, float] = {}
+        for ranked in self.lists:
+            for rank, passage in enumerate(ranked.passages):
+                fused[passage.id] = fused.get(passage.id, 0.0) + 1.0 / (_FUSION_OFFSET + rank)
+        chosen: dict[str, None] = {}
+        words = 0
+        for identity in self._turns(fused):
+            passage = self._merged[identity]
+            size = len(passage.text.split())
+            if words + size > self.max_words:
+                continue
+            chosen[identity] = None
+            words += size
+            if len(chosen) == self.max_passages:
+                break
+        order = sorted(chosen, key=lambda identity: (-fused[identity], identity))
+        return [self._merged[identity] for identity in order]
+
+    def _turns(self, fused: dict[str, float]) -> list[str]:
+        """Every passage once: lists take turns, each giving its best remaining one by fused score."""
+        queues = [sorted(ranked.passages, key=lambda p: (-fused[p.id], p.id)) for ranked in self.lists]
+        order: dict[str, None] = {}
+        depth = max((len(queue) for queue in queues), default=0)
+        positions = [0] * len(queues)
+        for _ in range(depth):
+            for index, queue in enumerate(queues):
+                while positions[index] < len(queue) and queue[positions[index]].id in order:
+                    positions[index] += 1
+                if positions[index] < len(queue):
+                    order[queue[positions[index]].id] = None
+        return list(order)
+
+    def best_relevance(self, focus_id: str, kept: Sequence[types_pb2.Passage]) -> float:
+        """Largest relevance of the kept passages to one focus; 0 where none has been judged against it."""
+        return max(
+            (entry.relevance for passage in kept for entry in passage.focus_relevance if entry.focus_id == focus_id),
+            default=0.0,
+        )
+
+
+def _raise_relevance(known: types_pb2.Passage, found: types_pb2.Passage) -> None:
+    """A passage found twice keeps its larger relevance, to the text and to each focus."""
+    known.relevance = max(known.relevance, found.relevance)
+    by_focus = {entry.focus_id: entry for entry in known.focus_relevance}
+    for entry in found.focus_relevance:
+        mine = by_focus.get(entry.focus_id)
+        if mine is None:
+            known.focus_relevance.add().CopyFrom(entry)
+        else:
+            mine.relevance = max(mine.relevance, entry.relevance)

@@ -1,0 +1,334 @@
+"""The journey of one question: plan, step by step as the policy decides, answer.
+
+Every finished step is recorded before the next one starts, so that a question can go on after its orchestrator was
+killed. Nothing here knows how an action is chosen: the policy does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from opentelemetry import trace
+
+from argo import telemetry as names
+from argo.errors import ArgoError, UnavailableError
+from argo.telemetry import Telemetry
+from argo.v1 import decomposer_pb2, orchestrator_pb2, session_pb2, types_pb2
+from orchestrator.action import TERMINATE, ActionKind
+from orchestrator.answer import answer_event, write_answer
+from orchestrator.evidence import Evidence
+from orchestrator.peer import FATAL, HopLog, Peers
+from orchestrator.policy import Decision, Policy, PolicyState
+from orchestrator.policy_book import PolicyBook
+from orchestrator.progress import StepOutcome
+from orchestrator.question import Question
+from orchestrator.session import SessionRecord, SessionStore
+from orchestrator.settings import OrchestratorSettings
+from orchestrator.state import ACTION_CODE, QuestionState, action_values
+from orchestrator.step import StepResult, StepRunner
+
+__all__ = ["QuestionLoop"]
+
+_LOG = logging.getLogger(__name__)
+_IDLE_STEPS = 2
+"""Steps in a row without progress that end the loop."""
+_SHORTEST_CALL_S = 0.001
+
+
+class QuestionLoop:
+    """Answers one question.
+
+    Args:
+        question: The accepted question.
+        settings: Caps and closing thresholds.
+        book: The solved policies.
+        peers: The services.
+        store: Where the plan, the steps and the answer are recorded.
+        telemetry: Where the spans of steps go.
+        emit: Takes events as they happen, the answer last.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        settings: OrchestratorSettings,
+        book: PolicyBook,
+        peers: Peers,
+        store: SessionStore,
+        telemetry: Telemetry,
+        emit: Callable[[orchestrator_pb2.AskEvent], None],
+    ) -> None:
+        self._question = question
+        self._settings = settings
+        self._book = book
+        self._tracker = book.tracker
+        self._peers = peers
+        self._store = store
+        self._telemetry = telemetry
+        self._emit = emit
+        self._hops = HopLog(question.arrived_at)
+        self._first_delta_s: float | None = None
+        self._decomposer_lost = False
+        self._retriever_lost = False
+
+    async def run(self, recorded: SessionRecord | None = None) -> orchestrator_pb2.Answer:
+        """Answer the question, from its last recorded step where there is one.
+
+        Raises:
+            UnavailableError: No rung of the degradation ladder is left.
+            ArgoError: The input is wrong, or an operator must act.
+        """
+        state = await self._state(recorded)
+        policy = self._book.policy(
+            self._question.strategy,
+            n_foci=len(state.foci),
+            mode=self._question.mode,
+            max_fan_out=self._question.fan_out,
+        )
+        self._emit_policy(state)
+        end_reason = await self._steps(state, policy)
+        return await self._answer(state, end_reason)
+
+    async def _state(self, recorded: SessionRecord | None) -> QuestionState:
+        plan = recorded.plan if recorded is not None else None
+        if plan is None:
+            plan = await self._plan()
+            await self._store.plan(self._question.session_id, plan)
+        state = QuestionState(
+            foci=plan.foci,
+            evidence=Evidence(self._settings.kept_passages, self._settings.kept_words),
+            close_relevance=self._settings.close_relevance,
+            close_confidence=self._settings.close_confidence,
+            history_words=self._settings.history_words,
+            progress=self._tracker.start(len(plan.foci)),
+        )
+        state.degradations.extend(plan.degradations)
+        self._decomposer_lost = bool(plan.degradations)
+        for step in recorded.steps if recorded is not None else ():
+            state.replay(step)
+        return state
+
+    async def _plan(self) -> session_pb2.RecordedPlan:
+        whole = types_pb2.Focus(id="f1", text=self._question.text)
+        if self._question.strategy.question_only:
+            return session_pb2.RecordedPlan(foci=[whole])
+        request = decomposer_pb2.PlanFociRequest(question=self._question.text, options=self._question.options)
+        try:
+            reply = await self._peers.plan_foci(request, self._call_timeout_s(), self._hops)
+        except FATAL:
+            raise
+        except ArgoError as error:
+            _LOG.warning("planning failed: %s", error.code.name)
+            lost = types_pb2.Degradation(
+                kind=types_pb2.DEGRADATION_KIND_DECOMPOSER,
+                detail=f"the question was not split into foci ({error.code.name}); it was searched as it is",
+            )
+            return session_pb2.RecordedPlan(foci=[whole], degradations=[lost])
+        return session_pb2.RecordedPlan(foci=reply.foci)
+
+    def _call_timeout_s(self) -> float:
+        """Seconds that a call inside a step may take: what is left once the answer's own time is set aside."""
+        left_s = self._question.hard_left_s()
+        time_left_s = self._question.time_left_s()
+        if time_left_s is not None:
+            left_s = min(left_s, time_left_s - self._book.times.answer_s(self._question.mode))
+        return max(left_s, _SHORTEST_CALL_S)
+
+    def _emit_policy(self, state: QuestionState) -> None:
+        question = self._question
+        event = orchestrator_pb2.PolicyEvent(
+            strategy=question.strategy.name,
+            tracker=self._tracker.name,
+            foci=state.foci,
+            reason_available=self._book.reason_available,
+            budget_ms=question.budget_ms,
+            answer_mode=(types_pb2.ANSWER_MODE_CHOICE if question.options else types_pb2.ANSWER_MODE_FREE),
+        )
+        trace.get_current_span().set_attributes(
+            {
+                names.SESSION_ID: question.session_id,
+                names.STRATEGY: event.strategy,
+                names.TRACKER: event.tracker,
+                names.BUDGET_MS: event.budget_ms,
+                names.ANSWER_MODE: question.mode.value,
+                names.FOCI: len(event.foci),
+                **self._telemetry.text(question.text),
+            }
+        )
+        self._emit(orchestrator_pb2.AskEvent(policy=event))
+
+    async def _steps(self, state: QuestionState, policy: Policy) -> orchestrator_pb2.EndReason:
+        while True:
+            time_left_s = self._question.time_left_s()
+            decision = policy.act(
+                PolicyState(
+                    progress=state.progress,
+                    open_foci=len(state.open_foci),
+                    steps=len(state.steps),
+                    time_left_s=time_left_s,
+                )
+            )
+            if decision.action == TERMINATE:
+                return self._why_terminated(state, decision, time_left_s)
+            if len(state.steps) >= self._question.max_steps:
+                return orchestrator_pb2.END_REASON_STEP_CAP
+            if state.idle_steps >= _IDLE_STEPS:
+                return orchestrator_pb2.END_REASON_NO_PROGRESS
+            kind = decision.action.kind
+            if kind is ActionKind.RETRIEVE and self._retriever_lost:
+                if not self._book.reason_available:
+                    return orchestrator_pb2.END_REASON_DEGRADED
+                kind = ActionKind.REASON
+            await self._step(state, decision, kind, time_left_s)
+            if self._retriever_lost and not state.evidence and not self._book.reason_available:
+                raise UnavailableError(
+                    "the retriever could not be reached, and without a language model nothing else can answer"
+                )
+
+    @staticmethod
+    def _why_terminated(
+        state: QuestionState, decision: Decision, time_left_s: float | None
+    ) -> orchestrator_pb2.EndReason:
+        others = [value for action, value in decision.action_value.items() if action != TERMINATE]
+        if time_left_s is not None and state.open_foci and others and all(value is None for value in others):
+            return orchestrator_pb2.END_REASON_BUDGET
+        return orchestrator_pb2.END_REASON_POLICY
+
+    async def _step(
+        self, state: QuestionState, decision: Decision, kind: ActionKind, time_left_s: float | None
+    ) -> None:
+        index = len(state.steps) + 1
+        fan_out = decision.action.fan_out if kind is ActionKind.RETRIEVE else 1
+        foci = state.ready_foci()[:fan_out]
+        started_s = self._hops.now_s()
+        started = orchestrator_pb2.StepStarted(
+            index=index,
+            action=ACTION_CODE[kind],
+            focus_ids=[focus.id for focus in foci],
+            progress=state.progress,
+            time_left_ms=None if time_left_s is None else max(0.0, time_left_s * 1000),
+            action_values=action_values(decision.action_value.items()),
+            reason=decision.reason,
+        )
+        self._emit(orchestrator_pb2.AskEvent(step_started=started))
+        runner = StepRunner(
+            self._question,
+            state,
+            self._peers,
+            self._hops,
+            self._emit,
+            self._call_timeout_s,
+            use_decomposer=not self._decomposer_lost,
+        )
+        with self._telemetry.tracer.start_as_current_span(
+            names.SPAN_STEP, attributes=_step_attributes(started, len(foci))
+        ) as span:
+            if kind is ActionKind.RETRIEVE:
+                result = await runner.retrieve(index, foci, with_question=index == 1)
+                self._note_losses(result, index)
+            else:
+                result = await runner.reason(index, foci[0])
+            record = self._finish_step(state, started, result, kind, started_s)
+            await self._store.step(self._question.session_id, record)
+            span.set_attributes(
+                {
+                    names.PROGRESS_AFTER: record.finished.progress_after,
+                    names.SEARCHES: record.finished.searches,
+                    names.PASSAGES: record.finished.new_passages,
+                }
+            )
+        state.record(record)
+        state.degradations.extend(record.degradations)
+        state.add_usage(record.usage)
+        self._emit(orchestrator_pb2.AskEvent(step_finished=record.finished))
+
+    def _note_losses(self, result: StepResult, index: int) -> None:
+        if result.attempted and result.failed == result.attempted:
+            self._retriever_lost = True
+            result.degradations.append(
+                types_pb2.Degradation(
+                    kind=types_pb2.DEGRADATION_KIND_RETRIEVER,
+                    detail=f"all {result.failed} searches failed; no documents were searched",
+                    step=index,
+                )
+            )
+
+    def _finish_step(
+        self,
+        state: QuestionState,
+        started: orchestrator_pb2.StepStarted,
+        result: StepResult,
+        kind: ActionKind,
+        started_s: float,
+    ) -> session_pb2.RecordedStep:
+        newly_closed = state.close_foci()
+        progress = self._tracker.after(
+            state.progress,
+            StepOutcome(
+                n_foci=len(state.foci),
+                closed_foci=len(state.closed),
+                useful_retrievals=len(newly_closed) if kind is ActionKind.RETRIEVE else 0,
+                finished_notes=len(result.notes),
+            ),
+        )
+        finished = orchestrator_pb2.StepFinished(
+            index=started.index,
+            action=started.action,
+            focus_ids=started.focus_ids,
+            closed_focus_ids=newly_closed,
+            progress_before=state.progress,
+            progress_after=progress,
+            action_values=started.action_values,
+            reason=started.reason,
+            duration_s=self._hops.now_s() - started_s,
+            notes=result.notes,
+            searches=result.attempted,
+            new_passages=result.new_passages,
+        )
+        if started.HasField("time_left_ms"):
+            finished.time_left_ms = started.time_left_ms
+        return session_pb2.RecordedStep(
+            finished=finished, searches=result.searches, degradations=result.degradations, usage=result.usage
+        )
+
+    async def _answer(self, state: QuestionState, end_reason: orchestrator_pb2.EndReason) -> orchestrator_pb2.Answer:
+        with self._telemetry.tracer.start_as_current_span(names.SPAN_ANSWER):
+            written = await write_answer(self._question, state, self._peers, self._hops, self._on_delta)
+        timing = orchestrator_pb2.QuestionTiming(total_s=self._hops.now_s(), hops=self._hops.hops())
+        if self._first_delta_s is not None:
+            timing.time_to_first_delta_s = self._first_delta_s
+        answer = answer_event(self._question, state, written, end_reason, timing)
+        trace.get_current_span().set_attributes(
+            {
+                names.END_REASON: orchestrator_pb2.EndReason.Name(end_reason),
+                names.SEARCHES: answer.searches,
+                names.PROGRESS: answer.progress,
+                names.DEGRADED: bool(answer.degradations),
+                **({names.WITHIN_BUDGET: answer.within_budget} if answer.HasField("within_budget") else {}),
+            }
+        )
+        return answer
+
+    def _on_delta(self, delta: str) -> None:
+        if self._first_delta_s is None:
+            self._first_delta_s = self._hops.now_s()
+        self._emit(orchestrator_pb2.AskEvent(answer_delta=delta))
+
+
+def _step_attributes(started: orchestrator_pb2.StepStarted, fan_out: int) -> dict[str, str | int | float]:
+    attributes: dict[str, str | int | float] = {
+        names.STEP: started.index,
+        names.ACTION: types_pb2.Action.Name(started.action).removeprefix("ACTION_").lower(),
+        names.FAN_OUT: fan_out,
+        names.PROGRESS: started.progress,
+    }
+    if started.HasField("time_left_ms"):
+        attributes[names.TIME_LEFT_MS] = started.time_left_ms
+    best = {types_pb2.ACTION_RETRIEVE: names.Q_RETRIEVE, types_pb2.ACTION_REASON: names.Q_REASON}
+    best[types_pb2.ACTION_TERMINATE] = names.Q_TERMINATE
+    for entry in started.action_values:
+        if entry.HasField("value"):
+            name = best[entry.action]
+            attributes[name] = max(entry.value, float(attributes.get(name, entry.value)))
+    return attributes

@@ -1,0 +1,230 @@
+"""The three services behind the orchestrator, and a record of every call made to them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
+
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from argo.errors import (
+    ArgoError,
+    InvalidArgumentError,
+    NotReadyError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from argo.rpc import Caller, channel, check_target
+from argo.telemetry import Telemetry
+from argo.v1 import (
+    decomposer_pb2,
+    decomposer_pb2_grpc,
+    orchestrator_pb2,
+    retriever_pb2,
+    retriever_pb2_grpc,
+    synthesizer_pb2,
+    synthesizer_pb2_grpc,
+    types_pb2,
+)
+from orchestrator.settings import OrchestratorSettings
+
+__all__ = ["FATAL", "HopLog", "Peers"]
+
+_PROBE_TIMEOUT_S: Final = 1.0
+
+FATAL: Final = (InvalidArgumentError, NotReadyError, UnauthenticatedError, PermissionDeniedError)
+"""Errors that no rung of the ladder can work around: the request is wrong, or an operator must act."""
+
+
+class _Timed(Protocol):
+    """A reply that carries its own timing."""
+
+    @property
+    def timing(self) -> types_pb2.Timing:
+        """Where the call's time went inside the service."""
+
+
+_R = TypeVar("_R", bound=_Timed)
+
+
+class HopLog:
+    """Every call of one question, with its start and end on the question's clock.
+
+    Args:
+        arrived_at: time.perf_counter() at the question's arrival.
+    """
+
+    def __init__(self, arrived_at: float) -> None:
+        self._arrived_at = arrived_at
+        self._hops: list[orchestrator_pb2.Hop] = []
+
+    def now_s(self) -> float:
+        """Seconds since the question's arrival."""
+        return time.perf_counter() - self._arrived_at
+
+    def add(
+        self, service: str, name: str, step: int, start_s: float, timing: types_pb2.Timing | None, error: str = ""
+    ) -> None:
+        """Record a call that ended now."""
+        self._hops.append(
+            orchestrator_pb2.Hop(
+                service=service,
+                name=name,
+                step=step,
+                start_s=start_s,
+                duration_s=max(0.0, self.now_s() - start_s),
+                timing=timing,
+                error=error,
+            )
+        )
+
+    def hops(self) -> list[orchestrator_pb2.Hop]:
+        """Every call so far, by start."""
+        return sorted(self._hops, key=lambda hop: hop.start_s)
+
+
+class Peers:
+    """Channels and stubs of the decomposer, the retriever and the synthesizer.
+
+    Args:
+        settings: The addresses.
+        telemetry: Where client spans go.
+    """
+
+    def __init__(self, settings: OrchestratorSettings, telemetry: Telemetry) -> None:
+        self._decomposer = self._caller("decomposer_target", settings.decomposer_target, telemetry)
+        self._retriever = self._caller("retriever_target", settings.retriever_target, telemetry)
+        self._synthesizer = self._caller("synthesizer_target", settings.synthesizer_target, telemetry)
+        self._decomposer_stub = decomposer_pb2_grpc.DecomposerServiceStub(self._decomposer.channel)
+        self._retriever_stub = retriever_pb2_grpc.RetrieverServiceStub(self._retriever.channel)
+        self._synthesizer_stub = synthesizer_pb2_grpc.SynthesizerServiceStub(self._synthesizer.channel)
+
+    @staticmethod
+    def _caller(field: str, target: str, telemetry: Telemetry) -> Caller:
+        return Caller(channel(check_target(field, target)), target, telemetry)
+
+    async def close(self) -> None:
+        """Close the channels."""
+        for caller in (self._decomposer, self._retriever, self._synthesizer):
+            await caller.close()
+
+    async def plan_foci(
+        self, request: decomposer_pb2.PlanFociRequest, timeout_s: float, hops: HopLog
+    ) -> decomposer_pb2.PlanFociResponse:
+        """Plan the question. Raises the ArgoError of the status that came back, as do the calls below."""
+        return await _logged(
+            self._decomposer, "decomposer", "PlanFoci", self._decomposer_stub.PlanFoci, request, timeout_s, hops, 0
+        )
+
+    async def generate_subquery(
+        self, request: decomposer_pb2.GenerateSubqueryRequest, timeout_s: float, hops: HopLog, step: int
+    ) -> decomposer_pb2.GenerateSubqueryResponse:
+        """Word one subquery."""
+        stub = self._decomposer_stub.GenerateSubquery
+        return await _logged(self._decomposer, "decomposer", "GenerateSubquery", stub, request, timeout_s, hops, step)
+
+    async def search(
+        self, request: retriever_pb2.SearchRequest, timeout_s: float, hops: HopLog, step: int
+    ) -> retriever_pb2.SearchResponse:
+        """Search the documents."""
+        return await _logged(
+            self._retriever, "retriever", "Search", self._retriever_stub.Search, request, timeout_s, hops, step
+        )
+
+    async def reason(
+        self, request: synthesizer_pb2.ReasonRequest, timeout_s: float, hops: HopLog, step: int
+    ) -> synthesizer_pb2.ReasonResponse:
+        """Write a note."""
+        return await _logged(
+            self._synthesizer, "synthesizer", "Reason", self._synthesizer_stub.Reason, request, timeout_s, hops, step
+        )
+
+    async def synthesize(
+        self, request: synthesizer_pb2.SynthesizeRequest, timeout_s: float, hops: HopLog
+    ) -> AsyncIterator[synthesizer_pb2.SynthesizeEvent]:
+        """Stream the answer; the last event holds it whole."""
+        start_s = hops.now_s()
+        timing: types_pb2.Timing | None = None
+        error_name = ""
+        events = self._synthesizer.stream(
+            "argo.v1.SynthesizerService/Synthesize", self._synthesizer_stub.Synthesize, request, timeout_s
+        )
+        try:
+            async for event in events:
+                if event.HasField("answer"):
+                    timing = event.answer.timing
+                yield event
+            if timing is None:
+                raise UnavailableError("the synthesizer ended its stream without an answer")
+        except ArgoError as error:
+            error_name = error.code.name
+            raise
+        except asyncio.CancelledError:
+            error_name = "CANCELLED"
+            raise
+        finally:
+            hops.add("synthesizer", "Synthesize", 0, start_s, timing, error_name)
+
+    async def synthesizer_info(self, timeout_s: float) -> types_pb2.ServiceInfo:
+        """What the synthesizer is; says whether a language model runs."""
+        return await self._synthesizer.unary(
+            "argo.v1.SynthesizerService/GetInfo", self._synthesizer_stub.GetInfo, types_pb2.GetInfoRequest(), timeout_s
+        )
+
+    async def describe(self) -> list[orchestrator_pb2.PeerInfo]:
+        """Health and self-description of each peer; one that cannot be reached is listed as UNREACHABLE."""
+        return list(
+            await asyncio.gather(
+                _describe("decomposer", "argo.v1.DecomposerService", self._decomposer, self._decomposer_stub.GetInfo),
+                _describe("retriever", "argo.v1.RetrieverService", self._retriever, self._retriever_stub.GetInfo),
+                _describe(
+                    "synthesizer", "argo.v1.SynthesizerService", self._synthesizer, self._synthesizer_stub.GetInfo
+                ),
+            )
+        )
+
+
+async def _logged(
+    caller: Caller,
+    service: str,
+    name: str,
+    stub: Callable[..., Awaitable[_R]],
+    request: Message,
+    timeout_s: float,
+    hops: HopLog,
+    step: int,
+) -> _R:
+    start_s = hops.now_s()
+    try:
+        reply = await caller.unary(f"argo.v1.{service.capitalize()}Service/{name}", stub, request, timeout_s)
+    except ArgoError as error:
+        hops.add(service, name, step, start_s, None, error.code.name)
+        raise
+    except asyncio.CancelledError:
+        hops.add(service, name, step, start_s, None, "CANCELLED")
+        raise
+    hops.add(service, name, step, start_s, reply.timing)
+    return reply
+
+
+async def _describe(service: str, full_name: str, caller: Caller, get_info: Any) -> orchestrator_pb2.PeerInfo:
+    described = orchestrator_pb2.PeerInfo(service=service, target=caller.target, health="UNREACHABLE")
+    try:
+        reply = await caller.unary(
+            "grpc.health.v1.Health/Check",
+            health_pb2_grpc.HealthStub(caller.channel).Check,  # type: ignore[attr-defined]  # set at run time
+            health_pb2.HealthCheckRequest(service=full_name),
+            _PROBE_TIMEOUT_S,
+        )
+        described.health = health_pb2.HealthCheckResponse.ServingStatus.Name(reply.status)
+        described.info.CopyFrom(
+            await caller.unary(f"{full_name}/GetInfo", get_info, types_pb2.GetInfoRequest(), _PROBE_TIMEOUT_S)
+        )
+    except ArgoError:
+        # Its health stays what was learnt last; the list itself is the report.
+        return described
+    return described

@@ -1,0 +1,342 @@
+"""The gRPC face of the orchestrator: streams a question's events, and keeps its session true to what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Final
+
+import grpc
+from opentelemetry import trace
+
+from argo import limits
+from argo.errors import (
+    AlreadyExistsError,
+    ArgoError,
+    InvalidArgumentError,
+    NotReadyError,
+    ResourceExhaustedError,
+    error_class,
+)
+from argo.server import Service
+from argo.telemetry import Telemetry
+from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, types_pb2
+from orchestrator.loop import QuestionLoop
+from orchestrator.peer import Peers
+from orchestrator.policy_book import PolicyBook
+from orchestrator.policy_file import load_policy_file
+from orchestrator.policy_view import policy_reply, report_request
+from orchestrator.question import Question, accept
+from orchestrator.session import SessionRecord, SessionStatus, SessionStore
+from orchestrator.session_view import list_reply, list_status, session_reply
+from orchestrator.settings import OrchestratorSettings
+from orchestrator.strategy import STRATEGIES
+
+__all__ = ["Orchestrator", "OrchestratorServicer"]
+
+_LOG = logging.getLogger(__name__)
+_DEFAULT_ORIGIN: Final = "defaults"
+_PAGE_SIZE: Final = (1, 100)
+_DEFAULT_PAGE_SIZE: Final = 20
+_PROBE_TIMEOUT_S: Final = 1.0
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
+    """Implements argo.v1.OrchestratorService.
+
+    Args:
+        settings: Defaults and caps.
+        book: The solved policies.
+        peers: The services behind.
+        store: The sessions.
+        telemetry: Where spans go.
+        describe: Makes this service's own ServiceInfo.
+    """
+
+    def __init__(
+        self,
+        settings: OrchestratorSettings,
+        book: PolicyBook,
+        peers: Peers,
+        store: SessionStore,
+        telemetry: Telemetry,
+        describe: Callable[[dict[str, str]], types_pb2.ServiceInfo],
+    ) -> None:
+        self._settings = settings
+        self._book = book
+        self._peers = peers
+        self._store = store
+        self._telemetry = telemetry
+        self._describe = describe
+        self._running = 0
+        self._origin = _DEFAULT_ORIGIN if settings.policy_file is None else settings.policy_file.name
+
+    async def Ask(  # the generated base class names it
+        self, request: orchestrator_pb2.AskRequest, context: _Context
+    ) -> AsyncIterator[orchestrator_pb2.AskEvent]:
+        """Answer a question, or repeat what is recorded under its session id."""
+        question = self._accept(request, context)
+        accepted = orchestrator_pb2.AskRequest()
+        accepted.CopyFrom(request)
+        accepted.session_id = question.session_id
+        with self._admitted():
+            existing = await self._store.begin(question.session_id, accepted)
+            if existing is not None:
+                yield _repeat(existing, question)
+                return
+            async with contextlib.aclosing(self._events(question, None)) as events:
+                async for event in events:
+                    yield event
+
+    async def ResumeSession(
+        self, request: orchestrator_pb2.ResumeSessionRequest, context: _Context
+    ) -> AsyncIterator[orchestrator_pb2.AskEvent]:
+        """Go on with an interrupted question."""
+        session_id = limits.check_session_id(request.session_id)
+        if request.HasField("budget_ms"):
+            limits.check_budget_ms(request.budget_ms)
+        with self._admitted():
+            recorded = await self._store.resume(session_id)
+            asked = recorded.request
+            if request.HasField("budget_ms"):
+                asked.budget_ms = request.budget_ms
+            try:
+                question = self._accept(asked, context)
+            except ArgoError:
+                # What it needs is not there now; it stays resumable.
+                await self._store.interrupt(session_id)
+                raise
+            async with contextlib.aclosing(self._events(question, recorded)) as events:
+                async for event in events:
+                    yield event
+
+    def _accept(self, request: orchestrator_pb2.AskRequest, context: _Context) -> Question:
+        left_s = context.time_remaining()
+        question = accept(
+            request,
+            self._settings,
+            arrived_at=time.perf_counter(),
+            deadline_s=self._settings.default_deadline_s if left_s is None else left_s,
+        )
+        # Refuses a strategy that cannot run here before anything is recorded.
+        self._book.policy(question.strategy, n_foci=1, mode=question.mode)
+        times = self._book.times
+        shortest_s = min(times.answer_s(question.mode), times.extractive_answer_s) + question.margin_s
+        if question.budget_s is not None and question.budget_s < shortest_s:
+            raise InvalidArgumentError(
+                f"budget_ms must be at least {shortest_s * 1000:.0f} for this stack's shortest answer,"
+                f" got {question.budget_ms}"
+            )
+        return question
+
+    @contextlib.contextmanager
+    def _admitted(self) -> Iterator[None]:
+        if self._running >= self._settings.max_running:
+            raise ResourceExhaustedError(
+                f"{self._running} questions are running, the most that this orchestrator takes; try again later"
+            )
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+
+    async def _events(
+        self, question: Question, recorded: SessionRecord | None
+    ) -> AsyncGenerator[orchestrator_pb2.AskEvent, None]:
+        """Run the loop in a task of its own and yield its events; leaving early interrupts the session."""
+        queue: asyncio.Queue[orchestrator_pb2.AskEvent | None] = asyncio.Queue()
+        context = trace.get_current_span().get_span_context()
+        trace_id = trace.format_trace_id(context.trace_id) if context.is_valid else ""
+        sequence = 0
+
+        def stamp(event: orchestrator_pb2.AskEvent) -> orchestrator_pb2.AskEvent:
+            nonlocal sequence
+            sequence += 1
+            event.session_id = question.session_id
+            event.sequence = sequence
+            event.at_s = question.elapsed_s()
+            event.trace_id = trace_id
+            return event
+
+        def emit(event: orchestrator_pb2.AskEvent) -> None:
+            queue.put_nowait(stamp(event))
+
+        async def work() -> None:
+            loop = QuestionLoop(question, self._settings, self._book, self._peers, self._store, self._telemetry, emit)
+            try:
+                answer = stamp(orchestrator_pb2.AskEvent(answer=await loop.run(recorded)))
+                # Recorded before it is sent: a caller that has the answer can always read it again.
+                await self._store.finish(question.session_id, answer)
+                queue.put_nowait(answer)
+            except asyncio.CancelledError:
+                await self._store.interrupt(question.session_id)
+                raise
+            except ArgoError as error:
+                await self._store.fail(question.session_id, error.code.name, error.message)
+                raise
+            except Exception:
+                await self._store.fail(question.session_id, "INTERNAL", "internal error")
+                raise
+            finally:
+                queue.put_nowait(None)
+
+        task = asyncio.create_task(work())
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+            await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def GetSession(
+        self, request: orchestrator_pb2.GetSessionRequest, context: _Context
+    ) -> orchestrator_pb2.Session:
+        """The recorded state of a question."""
+        return session_reply(await self._store.get(limits.check_session_id(request.session_id)))
+
+    async def ListSessions(
+        self, request: orchestrator_pb2.ListSessionsRequest, context: _Context
+    ) -> orchestrator_pb2.ListSessionsResponse:
+        """A page of sessions, newest first."""
+        size = request.page_size if request.HasField("page_size") else _DEFAULT_PAGE_SIZE
+        limits.check_range("page_size", size, _PAGE_SIZE)
+        return list_reply(await self._store.list(size, request.page_token, list_status(request)))
+
+    async def DeleteSession(
+        self, request: orchestrator_pb2.DeleteSessionRequest, context: _Context
+    ) -> orchestrator_pb2.DeleteSessionResponse:
+        """Forget a question."""
+        await self._store.delete(limits.check_session_id(request.session_id))
+        return orchestrator_pb2.DeleteSessionResponse()
+
+    async def GetPolicy(self, request: orchestrator_pb2.GetPolicyRequest, context: _Context) -> orchestrator_pb2.Policy:
+        """The policy in force."""
+        asked = report_request(request, self._settings)
+        # A tracker or fan-out that was not asked for before is solved here.
+        return await asyncio.to_thread(policy_reply, self._book, asked, self._origin)
+
+    async def ReloadPolicy(
+        self, request: orchestrator_pb2.ReloadPolicyRequest, context: _Context
+    ) -> orchestrator_pb2.ReloadPolicyResponse:
+        """Read the policy file again and serve it."""
+        path = self._settings.policy_file
+        if path is None:
+            raise NotReadyError("there is no policy file to read; set ARGO_ORCHESTRATOR_POLICY_FILE and restart once")
+        started = time.perf_counter()
+        content = await asyncio.to_thread(load_policy_file, path)
+        await asyncio.to_thread(self._book.replace, content.parameters, content.times)
+        self._origin = path.name
+        return orchestrator_pb2.ReloadPolicyResponse(origin=path.name, solve_s=time.perf_counter() - started)
+
+    async def GetInfo(self, request: types_pb2.GetInfoRequest, context: _Context) -> orchestrator_pb2.OrchestratorInfo:
+        """This service and those behind it."""
+        settings = self._settings
+        shown = {
+            "strategy": settings.strategy,
+            "tracker": settings.tracker,
+            "budget_ms": str(settings.budget_ms),
+            "max_steps": str(settings.max_steps),
+            "fan_out": str(settings.fan_out),
+            "top_k": str(settings.top_k),
+            "kept_passages": str(settings.kept_passages),
+            "kept_words": str(settings.kept_words),
+            "close_relevance": str(settings.close_relevance),
+            "close_confidence": str(settings.close_confidence),
+            "policy": self._origin,
+            "reason_available": str(self._book.reason_available).lower(),
+        }
+        return orchestrator_pb2.OrchestratorInfo(
+            info=self._describe(shown),
+            peers=await self._peers.describe(),
+            strategies=STRATEGIES,
+            limits={
+                "question_characters": limits.QUESTION_CHARACTERS,
+                "options_max": limits.OPTIONS[1],
+                "top_k_max": limits.TOP_K[1],
+                "fan_out_max": limits.FAN_OUT[1],
+                "steps_max": limits.STEPS[1],
+                "budget_ms_min": limits.BUDGET_MS[0],
+                "budget_ms_max": limits.BUDGET_MS[1],
+                "request_bytes": limits.REQUEST_BYTES,
+                "reply_bytes": limits.REPLY_BYTES,
+                "document_bytes": limits.DOCUMENT_BYTES,
+            },
+        )
+
+
+def _repeat(existing: SessionRecord, question: Question) -> orchestrator_pb2.AskEvent:
+    """What a session id that is in use answers with."""
+    same = existing.request.question.strip() == question.text and tuple(
+        option.strip() for option in existing.request.options
+    ) == tuple(question.options)
+    if not same:
+        raise AlreadyExistsError(f"session_id {question.session_id} is in use by another question")
+    if existing.status is SessionStatus.RUNNING:
+        raise AlreadyExistsError(f"session_id {question.session_id} is being answered")
+    if existing.status is SessionStatus.INTERRUPTED:
+        raise NotReadyError(f"session_id {question.session_id} was interrupted; ResumeSession goes on with it")
+    if existing.status is SessionStatus.FAILED:
+        raise error_class(grpc.StatusCode[existing.error_code])(existing.error_message)
+    assert existing.answer is not None, "a finished session holds its answer"
+    return existing.answer
+
+
+class Orchestrator(Service):
+    """The orchestrator's process: policies, peers and sessions around the servicer."""
+
+    name = "orchestrator"
+    full_name = "argo.v1.OrchestratorService"
+
+    def __init__(self, settings: OrchestratorSettings, telemetry: Telemetry, store: SessionStore) -> None:
+        super().__init__()
+        self._settings = settings
+        self._store = store
+        self._peers = Peers(settings, telemetry)
+        content = None if settings.policy_file is None else load_policy_file(settings.policy_file)
+        self._book = PolicyBook(tracker_name=settings.tracker)
+        if content is not None:
+            self._book.replace(content.parameters, content.times)
+        self._servicer = OrchestratorServicer(settings, self._book, self._peers, store, telemetry, self.info)
+        self._watch: asyncio.Task[None] | None = None
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the servicer."""
+        orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server(self._servicer, server)
+
+    async def warm_up(self) -> None:
+        """Open the session store and begin to watch the synthesizer."""
+        await self._store.open()
+        self._watch = asyncio.create_task(_forever(self._look, self._settings.peer_poll_s))
+
+    async def close(self) -> None:
+        """Stop watching, close channels and sessions."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
+        await self._peers.close()
+        await self._store.close()
+
+    async def _look(self) -> bool:
+        """Learn whether REASON is available; False where the synthesizer could not be asked."""
+        try:
+            info = await self._peers.synthesizer_info(_PROBE_TIMEOUT_S)
+        except ArgoError:
+            return False
+        available = info.engine.language_model
+        if available != self._book.reason_available:
+            await asyncio.to_thread(self._book.replace, self._book.parameters, reason_available=available)
+            _LOG.info("REASON is %s", "available" if available else "not available: no language model runs")
+        return True
+
+
+async def _forever(look: Callable[[], Coroutine[Any, Any, bool]], period_s: float) -> None:
+    while True:
+        # Until the synthesizer is up, look often: the first questions are near.
+        await asyncio.sleep(period_s if await look() else min(0.2, period_s))

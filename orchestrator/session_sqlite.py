@@ -1,0 +1,302 @@
+"""The session store on SQLite: one file, write-ahead log, readable by its owner only."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from argo.errors import InvalidArgumentError, NotFoundError, NotReadyError, ResourceExhaustedError
+from argo.v1 import orchestrator_pb2, session_pb2
+from orchestrator.session import SessionPage, SessionRecord, SessionStatus
+
+__all__ = ["SqliteSessionStore"]
+
+_T = TypeVar("_T")
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS session (
+    session_id TEXT PRIMARY KEY,
+    status TEXT NOT NULL,
+    request BLOB NOT NULL,
+    plan BLOB,
+    answer BLOB,
+    error_code TEXT NOT NULL DEFAULT '',
+    error_message TEXT NOT NULL DEFAULT '',
+    created_at_s REAL NOT NULL,
+    updated_at_s REAL NOT NULL,
+    expires_at_s REAL NOT NULL,
+    resumed INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX IF NOT EXISTS session_by_time ON session (created_at_s DESC, session_id DESC);
+CREATE INDEX IF NOT EXISTS session_by_expiry ON session (expires_at_s);
+CREATE TABLE IF NOT EXISTS step (
+    session_id TEXT NOT NULL REFERENCES session ON DELETE CASCADE,
+    step_index INTEGER NOT NULL,
+    record BLOB NOT NULL,
+    PRIMARY KEY (session_id, step_index)
+) STRICT;
+"""
+_SCHEMA_VERSION: Final = 1
+_PRUNE_EVERY_S: Final = 60.0
+_COLUMNS: Final = (
+    "session_id, status, request, plan, answer, error_code, error_message, created_at_s, updated_at_s,"
+    " expires_at_s, resumed, (SELECT count(*) FROM step WHERE step.session_id = session.session_id)"
+)
+
+
+class SqliteSessionStore:
+    """Keeps sessions in one SQLite file.
+
+    One thread owns the connection: writes are in order, and the event loop never waits for the disk. A commit
+    survives the death of the process at once, and that of the machine up to the last checkpoint
+    (https://www.sqlite.org/pragma.html#pragma_synchronous).
+
+    Args:
+        path: The file; made with mode 0600, its folder too when missing.
+        ttl_s: Seconds after its last change at which a session may be pruned; a running one never is.
+    """
+
+    def __init__(self, path: Path, ttl_s: float) -> None:
+        self._path = path
+        self._ttl_s = ttl_s
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions")
+        self._connection: sqlite3.Connection | None = None
+        self._lock_file: int | None = None
+        self._pruned_at_s = 0.0
+
+    async def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._commit, work)
+
+    def _commit(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._connection is None:
+            raise NotReadyError("the session store is closed")
+        try:
+            with self._connection:
+                return work(self._connection)
+        except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", None)
+            if code == sqlite3.SQLITE_FULL:
+                raise ResourceExhaustedError(f"session_path {self._path}: the disk is full") from None
+            if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+                raise NotReadyError(f"session_path {self._path} cannot be written") from None
+            raise
+
+    async def open(self) -> None:
+        """Open the file and take its lock. Raises NotReadyError where another orchestrator holds it."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._open)
+
+    def _open(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise NotReadyError(f"session_path {self._path} cannot be opened: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise NotReadyError(
+                f"session_path {self._path} is owned by another orchestrator; give each its own file"
+            ) from None
+        self._lock_file = lock
+        try:
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+            connection = sqlite3.connect(self._path, check_same_thread=False)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, _SCHEMA_VERSION):
+                raise NotReadyError(
+                    f"session_path {self._path} has schema {version}, not {_SCHEMA_VERSION}; move the file away"
+                )
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise NotReadyError(f"session_path {self._path} is not a usable session file: {error}") from None
+        self._connection = connection
+        # Whoever left them running is dead: the lock was free.
+        self._commit(
+            lambda db: db.execute(
+                "UPDATE session SET status = 'interrupted', updated_at_s = ? WHERE status = 'running'", (time.time(),)
+            )
+        )
+
+    async def close(self) -> None:
+        """Finish what is being written and give the lock back."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._close)
+        self._executor.shutdown(wait=True)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    async def begin(self, session_id: str, request: orchestrator_pb2.AskRequest) -> SessionRecord | None:
+        """Record a new running question, or return the one that is there."""
+        payload = request.SerializeToString(deterministic=True)
+
+        def work(db: sqlite3.Connection) -> SessionRecord | None:
+            now = time.time()
+            self._prune(db, now)
+            inserted = db.execute(
+                "INSERT INTO session (session_id, status, request, created_at_s, updated_at_s, expires_at_s)"
+                " VALUES (?, 'running', ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (session_id, payload, now, now, now + self._ttl_s),
+            ).rowcount
+            return None if inserted else _read(db, session_id)
+
+        return await self._run(work)
+
+    async def plan(self, session_id: str, plan: session_pb2.RecordedPlan) -> None:
+        """Record the plan."""
+        await self._update(session_id, "plan = ?", plan.SerializeToString(deterministic=True))
+
+    async def step(self, session_id: str, step: session_pb2.RecordedStep) -> None:
+        """Record a finished step; the same index twice keeps the first."""
+        payload = step.SerializeToString(deterministic=True)
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO step (session_id, step_index, record) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (session_id, step.finished.index, payload),
+            )
+            self._touch(db, session_id, "resumed = resumed")
+
+        await self._run(work)
+
+    async def finish(self, session_id: str, answer: orchestrator_pb2.AskEvent) -> None:
+        """Record the answer."""
+        await self._update(session_id, "status = 'finished', answer = ?", answer.SerializeToString(deterministic=True))
+
+    async def fail(self, session_id: str, code: str, message: str) -> None:
+        """Record a failure."""
+        await self._update(session_id, "status = 'failed', error_code = ?, error_message = ?", code, message)
+
+    async def interrupt(self, session_id: str) -> None:
+        """A running session becomes interrupted."""
+        await self._run(
+            lambda db: db.execute(
+                "UPDATE session SET status = 'interrupted', updated_at_s = ?"
+                " WHERE session_id = ? AND status = 'running'",
+                (time.time(), session_id),
+            )
+        )
+
+    async def resume(self, session_id: str) -> SessionRecord:
+        """An interrupted session becomes running, once."""
+
+        def work(db: sqlite3.Connection) -> SessionRecord:
+            record = _read(db, session_id)
+            if record.status is not SessionStatus.INTERRUPTED:
+                raise NotReadyError(
+                    f"session {session_id} is {record.status.value}; only an interrupted one can be resumed"
+                )
+            self._touch(db, session_id, "status = 'running', resumed = resumed + 1")
+            return record
+
+        return await self._run(work)
+
+    async def get(self, session_id: str) -> SessionRecord:
+        """The whole record."""
+        return await self._run(lambda db: _read(db, session_id))
+
+    async def list(self, page_size: int, page_token: str, status: SessionStatus | None) -> SessionPage:
+        """A page of sessions, newest first."""
+        before = _decode_token(page_token) if page_token else (float("inf"), "")
+
+        def work(db: sqlite3.Connection) -> SessionPage:
+            rows = db.execute(
+                f"SELECT {_COLUMNS} FROM session WHERE (created_at_s, session_id) < (?, ?)"
+                " AND (? IS NULL OR status = ?) ORDER BY created_at_s DESC, session_id DESC LIMIT ?",
+                (*before, status, status, page_size + 1),
+            ).fetchall()
+            records = [_record(row, ()) for row in rows[:page_size]]
+            more = len(rows) > page_size
+            token = _encode_token(records[-1].created_at_s, records[-1].session_id) if more else ""
+            return SessionPage(records, token)
+
+        return await self._run(work)
+
+    async def delete(self, session_id: str) -> None:
+        """Forget a session."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if _read(db, session_id).status is SessionStatus.RUNNING:
+                raise NotReadyError(f"session {session_id} is running; cancel it before deleting it")
+            db.execute("DELETE FROM session WHERE session_id = ?", (session_id,))
+
+        await self._run(work)
+
+    async def _update(self, session_id: str, assignment: str, *values: bytes | str) -> None:
+        await self._run(lambda db: self._touch(db, session_id, assignment, *values))
+
+    def _touch(self, db: sqlite3.Connection, session_id: str, assignment: str, *values: bytes | str) -> None:
+        now = time.time()
+        db.execute(
+            f"UPDATE session SET {assignment}, updated_at_s = ?, expires_at_s = ? WHERE session_id = ?",
+            (*values, now, now + self._ttl_s, session_id),
+        )
+
+    def _prune(self, db: sqlite3.Connection, now: float) -> None:
+        if now - self._pruned_at_s < _PRUNE_EVERY_S:
+            return
+        self._pruned_at_s = now
+        db.execute("DELETE FROM session WHERE expires_at_s < ? AND status != 'running'", (now,))
+
+
+def _read(db: sqlite3.Connection, session_id: str) -> SessionRecord:
+    row = db.execute(f"SELECT {_COLUMNS} FROM session WHERE session_id = ?", (session_id,)).fetchone()
+    if row is None:
+        raise NotFoundError(f"session_id {session_id!r} is not known here")
+    steps = db.execute("SELECT record FROM step WHERE session_id = ? ORDER BY step_index", (session_id,)).fetchall()
+    return _record(row, steps)
+
+
+def _record(row: tuple[object, ...], steps: list[tuple[bytes]] | tuple[()]) -> SessionRecord:
+    session_id, status, request, plan, answer, code, message, created, updated, expires, resumed, count = row
+    return SessionRecord(
+        session_id=str(session_id),
+        status=SessionStatus(str(status)),
+        request=orchestrator_pb2.AskRequest.FromString(_bytes(request)),
+        plan=session_pb2.RecordedPlan.FromString(_bytes(plan)) if plan is not None else None,
+        steps=[session_pb2.RecordedStep.FromString(record) for (record,) in steps],
+        answer=orchestrator_pb2.AskEvent.FromString(_bytes(answer)) if answer is not None else None,
+        error_code=str(code),
+        error_message=str(message),
+        created_at_s=float(str(created)),
+        updated_at_s=float(str(updated)),
+        expires_at_s=float(str(expires)),
+        resumed=int(str(resumed)),
+        step_count=int(str(count)),
+    )
+
+
+def _bytes(value: object) -> bytes:
+    assert isinstance(value, bytes), "a STRICT table holds blobs as bytes"
+    return value
+
+
+def _encode_token(created_at_s: float, session_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{created_at_s!r} {session_id}".encode()).decode()
+
+
+def _decode_token(token: str) -> tuple[float, str]:
+    with contextlib.suppress(binascii.Error, UnicodeDecodeError, ValueError):
+        created, separator, session_id = base64.urlsafe_b64decode(token.encode()).decode().partition(" ")
+        if separator:
+            return float(created), session_id
+    raise InvalidArgumentError(f"page_token must be one that ListSessions returned, got {token[:80]!r}")

@@ -1,0 +1,86 @@
+"""Settings of the orchestrator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from argo import limits
+from argo.settings import ServerSettings
+
+__all__ = ["OrchestratorSettings"]
+
+
+class OrchestratorSettings(ServerSettings):
+    """Where the other services are, what a question may cost by default, and where sessions are kept."""
+
+    model_config = SettingsConfigDict(env_prefix="ARGO_ORCHESTRATOR_", frozen=True, extra="forbid")
+
+    port: int = Field(default=50051, ge=0, le=65535)
+    """Port to listen on; 0 takes any free one."""
+
+    decomposer_target: str = "127.0.0.1:50052"
+    """Address of the decomposer."""
+
+    retriever_target: str = "127.0.0.1:50053"
+    """Address of the retriever."""
+
+    synthesizer_target: str = "127.0.0.1:50054"
+    """Address of the synthesizer."""
+
+    session_path: Path = Path(".argo/sessions.db")
+    """SQLite file of the sessions; one orchestrator owns it."""
+
+    session_ttl_s: float = Field(default=7 * 24 * 3600.0, gt=0)
+    """Seconds after its last change at which a session may be pruned."""
+
+    strategy: Literal["mdp", "fixed", "always_reason", "always_retrieve", "random", "single_shot"] = "mdp"
+    """Strategy when the request names none."""
+
+    tracker: Literal["evidence", "constant"] = "evidence"
+    """How information progress is measured."""
+
+    policy_file: Path | None = None
+    """JSON file with the parameters of the decision process; None serves the defaults."""
+
+    budget_ms: int = Field(default=1_000, ge=0, le=limits.BUDGET_MS[1])
+    """Soft budget when the request names none; 0 means none."""
+
+    max_steps: int = Field(default=6, ge=limits.STEPS[0], le=limits.STEPS[1])
+    """Most steps when the request names none."""
+
+    fan_out: int = Field(default=8, ge=limits.FAN_OUT[0], le=limits.FAN_OUT[1])
+    """Most subqueries of one step when the request names none."""
+
+    top_k: int = Field(default=10, ge=limits.TOP_K[0], le=limits.TOP_K[1])
+    """Passages per search when the request names none."""
+
+    max_answer_tokens: int = Field(default=200, ge=limits.ANSWER_TOKENS[0], le=limits.ANSWER_TOKENS[1])
+    """Most tokens of an answer when the request names none."""
+
+    close_relevance: float = Field(default=0.5, gt=0, le=1)
+    """Calibrated relevance at which a kept passage closes a focus."""
+
+    close_confidence: float = Field(default=0.6, gt=0, le=1)
+    """Confidence at which a note closes its focus."""
+
+    kept_passages: int = Field(default=10, ge=1, le=40)
+    """Most passages kept as evidence."""
+
+    kept_words: int = Field(default=2_000, ge=50, le=20_000)
+    """Most words of evidence."""
+
+    history_words: int = Field(default=80, ge=10, le=400)
+    """Words of each passage that later steps are shown."""
+
+    max_running: int = Field(default=256, ge=1, le=10_000)
+    """Questions answered at once; more are refused with RESOURCE_EXHAUSTED."""
+
+    answer_margin_s: float = Field(default=0.005, ge=0, le=1)
+    """Seconds of the budget kept back for the way to the caller."""
+
+    peer_poll_s: float = Field(default=5.0, gt=0, le=300)
+    """Seconds between two looks at what the synthesizer can do."""

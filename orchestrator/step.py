@@ -1,0 +1,208 @@
+"""One step of the decision process: RETRIEVE with its fan-out, or REASON.
+
+A failed call degrades and does not fail the step: what it would have brought is missing, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from argo.errors import ArgoError
+from argo.v1 import decomposer_pb2, orchestrator_pb2, retriever_pb2, synthesizer_pb2, types_pb2
+from orchestrator.evidence import RankedList, normalise
+from orchestrator.peer import FATAL, HopLog, Peers
+from orchestrator.question import Question
+from orchestrator.state import QuestionState
+
+__all__ = ["StepResult", "StepRunner"]
+
+_LOG = logging.getLogger(__name__)
+Emit = Callable[[orchestrator_pb2.AskEvent], None]
+
+
+@dataclass
+class StepResult:
+    """What one step brought."""
+
+    searches: list[orchestrator_pb2.PassagesEvent] = field(default_factory=list)
+    attempted: int = 0
+    """Searches sent, failed ones included."""
+    failed: int = 0
+    new_passages: int = 0
+    notes: list[types_pb2.Note] = field(default_factory=list)
+    degradations: list[types_pb2.Degradation] = field(default_factory=list)
+    usage: types_pb2.Usage = field(default_factory=types_pb2.Usage)
+
+
+class StepRunner:
+    """Runs the steps of one question.
+
+    Args:
+        question: The question.
+        state: What is known so far; searches are merged into its evidence as they come back.
+        peers: The services.
+        hops: Where calls are recorded.
+        emit: Takes the events of the step as they happen.
+        timeout_s: Seconds that a call begun now may take.
+        use_decomposer: False once planning has shown that the decomposer is gone.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        state: QuestionState,
+        peers: Peers,
+        hops: HopLog,
+        emit: Emit,
+        timeout_s: Callable[[], float],
+        *,
+        use_decomposer: bool,
+    ) -> None:
+        self._question = question
+        self._state = state
+        self._peers = peers
+        self._hops = hops
+        self._emit = emit
+        self._timeout_s = timeout_s
+        self._use_decomposer = use_decomposer
+
+    async def retrieve(self, index: int, foci: Sequence[types_pb2.Focus], *, with_question: bool) -> StepResult:
+        """Search for some foci at once.
+
+        Args:
+            index: The step, counted from 1.
+            foci: The foci to word subqueries for; one search each.
+            with_question: Search the question itself as well, while the first subqueries are worded.
+        """
+        result = StepResult()
+        claimed: set[str] = set()
+        history = self._state.history()
+        try:
+            async with asyncio.TaskGroup() as group:
+                if with_question:
+                    group.create_task(
+                        self._search(index, types_pb2.Subquery(text=self._question.text), claimed, result)
+                    )
+                for focus in foci:
+                    group.create_task(self._search_focus(index, focus, history, claimed, result))
+        except* FATAL as errors:
+            # One is enough for the caller; the group's other calls are already cancelled.
+            fatal = _first(errors)
+            raise fatal from None
+        for focus in foci:
+            self._state.tried[focus.id] = self._state.tried.get(focus.id, 0) + 1
+        if result.failed and result.searches:
+            result.degradations.append(
+                types_pb2.Degradation(
+                    kind=types_pb2.DEGRADATION_KIND_PARTIAL_FAN_OUT,
+                    detail=f"{result.failed} of {result.attempted} searches failed; the others were used",
+                    step=index,
+                )
+            )
+        return result
+
+    async def _search_focus(
+        self,
+        index: int,
+        focus: types_pb2.Focus,
+        history: Sequence[types_pb2.HistoryStep],
+        claimed: set[str],
+        result: StepResult,
+    ) -> None:
+        text = await self._subquery(index, focus, history, result)
+        await self._search(index, types_pb2.Subquery(focus_id=focus.id, text=text), claimed, result)
+
+    async def _subquery(
+        self,
+        index: int,
+        focus: types_pb2.Focus,
+        history: Sequence[types_pb2.HistoryStep],
+        result: StepResult,
+    ) -> str:
+        if self._question.strategy.question_only or not self._use_decomposer:
+            return focus.text
+        request = decomposer_pb2.GenerateSubqueryRequest(
+            question=self._question.text,
+            options=self._question.options,
+            focus=focus,
+            history=history,
+            progress=self._state.progress,
+            foci=self._state.foci,
+        )
+        try:
+            reply = await self._peers.generate_subquery(request, self._timeout_s(), self._hops, index)
+        except FATAL:
+            raise
+        except ArgoError as error:
+            result.degradations.append(
+                types_pb2.Degradation(
+                    kind=types_pb2.DEGRADATION_KIND_DECOMPOSER,
+                    detail=f"no subquery for {focus.id} ({error.code.name}); its own words were searched",
+                    step=index,
+                )
+            )
+            return focus.text
+        result.usage.prompt_tokens += reply.usage.prompt_tokens
+        result.usage.completion_tokens += reply.usage.completion_tokens
+        return reply.subquery.strip() or focus.text
+
+    async def _search(self, index: int, subquery: types_pb2.Subquery, claimed: set[str], result: StepResult) -> None:
+        key = normalise(subquery.text)
+        if key in claimed or self._state.evidence.has_searched(subquery.text):
+            return
+        claimed.add(key)
+        result.attempted += 1
+        self._emit(orchestrator_pb2.AskEvent(subquery=orchestrator_pb2.SubqueryEvent(step=index, subquery=subquery)))
+        request = retriever_pb2.SearchRequest(
+            texts=[subquery.text], foci=self._state.open_foci, top_k=self._question.top_k
+        )
+        try:
+            reply = await self._peers.search(request, self._timeout_s(), self._hops, index)
+        except FATAL:
+            raise
+        except ArgoError as error:
+            _LOG.warning("search of step %d failed: %s", index, error.code.name)
+            result.failed += 1
+            return
+        found = orchestrator_pb2.PassagesEvent(step=index, subquery=subquery, passages=reply.results[0].passages)
+        result.new_passages += self._state.evidence.add(
+            RankedList(subquery.focus_id, subquery.text, tuple(found.passages))
+        )
+        result.searches.append(found)
+        self._emit(orchestrator_pb2.AskEvent(passages=found))
+
+    async def reason(self, index: int, focus: types_pb2.Focus) -> StepResult:
+        """Let the language model write a note on one focus."""
+        result = StepResult()
+        request = synthesizer_pb2.ReasonRequest(
+            question=self._question.text,
+            options=self._question.options,
+            focus=focus,
+            history=self._state.history(),
+        )
+        self._state.tried[focus.id] = self._state.tried.get(focus.id, 0) + 1
+        try:
+            reply = await self._peers.reason(request, self._timeout_s(), self._hops, index)
+        except FATAL:
+            raise
+        except ArgoError as error:
+            result.degradations.append(
+                types_pb2.Degradation(
+                    kind=types_pb2.DEGRADATION_KIND_REASON,
+                    detail=f"no note on {focus.id} ({error.code.name})",
+                    step=index,
+                )
+            )
+            return result
+        result.notes.append(reply.note)
+        result.usage.CopyFrom(reply.usage)
+        self._state.notes.append(reply.note)
+        return result
+
+
+def _first(errors: BaseExceptionGroup[ArgoError]) -> ArgoError:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
