@@ -138,7 +138,11 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
     return running
 
 
-async def _serve_until_signal(service: Service, settings: ServerSettings, telemetry: Telemetry) -> None:
+async def _serve_until_signal(
+    make: Callable[[Any, Telemetry], Service], settings: ServerSettings, telemetry: Telemetry
+) -> None:
+    # Made inside the running loop, since grpc.aio ties a channel to the loop in which it was opened.
+    service = make(settings, telemetry)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -177,9 +181,8 @@ def run(settings_class: type[ServerSettings], make: Callable[[Any, Telemetry], S
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        service = make(settings, telemetry)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve_until_signal(service, settings, telemetry))
+            asyncio.run(_serve_until_signal(make, settings, telemetry))
     except ArgoError as error:
         _LOG.error("%s cannot start: %s", name, error)
         return _EXIT_FAILED
