@@ -58,32 +58,53 @@ class ProgressMdp:
         return self.quality(self.progress)
 
     @cached_property
-    def transition(self) -> NDArray[np.float64]:
-        """Chance of each next grid point, (n_actions, n_progress, n_progress): [action, from, to]."""
-        return np.stack([self.successor(u) for u in self.progress], axis=1)
-
-    @cached_property
     def available(self) -> NDArray[np.bool_]:
         """Whether enough foci are open for the action, (n_actions, n_progress)."""
         return np.stack([self.available_at(u) for u in self.progress], axis=1)
 
-    def successor(self, progress: float) -> NDArray[np.float64]:
-        """Return the chance of each next grid point from any progress, (n_actions, n_progress).
+    @cached_property
+    def stay(self) -> NDArray[np.float64]:
+        """Chance that an action leaves progress on the same grid point, (n_actions, n_progress)."""
+        low, share = self._split(self.gain)
+        on_itself = np.tile(np.where(low == 0, 1.0 - share, 0.0)[:, None], (1, self.n_progress))
+        on_itself[:, -1] = 1.0
+        return np.asarray(self.probability @ on_itself, dtype=np.float64)
 
-        Next states fall between grid points; rounding them biases V(0), so their chance is split between the two
-        neighbours, which is linear interpolation of V.
+    def ahead(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return V after each gain, (n_gains, ..., n_progress), of V on the grid, (..., n_progress).
+
+        Next states fall between grid points; rounding them biases V(0), so interpolate. On an even grid a gain is a
+        shift. Beyond progress 1, where progress is clipped, V is V(1).
         """
         last = self.n_progress - 1
-        position = np.minimum(progress + self.gain, 1.0) * last
-        nearest = np.rint(position)
-        position = np.where(np.abs(position - nearest) < _SNAP, nearest, position)
-        low = np.minimum(position.astype(np.intp), last)
-        share = position - low
+        after = np.empty((len(self.gain), *value.shape))
+        for target, low, share in zip(after, *self._split(self.gain), strict=True):
+            within = self.n_progress - low
+            target[..., within - 1 :] = value[..., last:]
+            target[..., : within - 1] = (1.0 - share) * value[..., low:last]
+            if share > 0.0:
+                target[..., : within - 1] += share * value[..., low + 1 :]
+        return after
+
+    def successor(self, progress: float) -> NDArray[np.float64]:
+        """Return the chance of each grid point after each action, (n_actions, n_progress), from any progress.
+
+        A next state between two grid points is split between them, which interpolates V.
+        """
+        low, share = self._split(np.minimum(progress + self.gain, 1.0))
         weight = np.zeros((len(self.gain), self.n_progress))
         rows = np.arange(len(self.gain))
         weight[rows, low] = 1.0 - share
-        weight[rows, np.minimum(low + 1, last)] += share
+        weight[rows, np.minimum(low + 1, self.n_progress - 1)] += share
         return np.asarray(self.probability @ weight, dtype=np.float64)
+
+    def _split(self, progress: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Return the grid point at or below each progress, and the share of the point above it."""
+        position = np.minimum(progress, 1.0) * (self.n_progress - 1)
+        nearest = np.rint(position)
+        position = np.where(np.abs(position - nearest) < _SNAP, nearest, position)
+        low = position.astype(np.intp)
+        return low, position - low
 
     def available_at(self, progress: float) -> NDArray[np.bool_]:
         """Return whether each action has the open foci that it needs, (n_actions,)."""

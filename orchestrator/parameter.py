@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
@@ -14,28 +13,27 @@ __all__ = ["BUILTIN_PARAMETERS", "MdpParameters", "check_names", "check_number"]
 
 
 def check_number(field: str, value: object, low: float, high: float, *, above: bool = False) -> float:
-    """Return a finite number within its bound.
+    """Return a number within its bound, which NaN and the infinities never are.
 
     Args:
         field: Name shown to whoever set it.
         value: What was given.
         low: Least value allowed.
-        high: Largest value allowed; may be infinite, which bounds nothing but is itself not allowed.
+        high: Largest value allowed; finite.
         above: Whether `low` itself is excluded.
 
     Raises:
-        InvalidArgumentError: Not a number, not finite, or out of bounds.
+        InvalidArgumentError: Not a number, or out of bounds.
     """
-    left = "(" if above else "["
-    right = "]" if math.isfinite(high) else ")"
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float)
-        or not math.isfinite(value)
         or not low <= value <= high
         or (above and value == low)
     ):
-        raise InvalidArgumentError(f"{field} must be a number in {left}{low:g}, {high:g}{right}, got {value!r}")
+        raise InvalidArgumentError(
+            f"{field} must be a number in {'(' if above else '['}{low:g}, {high:g}], got {value!r}"
+        )
     return float(value)
 
 

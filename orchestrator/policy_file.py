@@ -56,9 +56,11 @@ def dump_policy_file(content: PolicyFile) -> str:
 
 def _parse(text: str) -> PolicyFile:
     try:
-        document = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        document = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=float)
     except json.JSONDecodeError as error:
         raise InvalidArgumentError(f"not JSON, line {error.lineno} column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise InvalidArgumentError("nested too deep") from error
     sections = _mapping("the file", document)
     check_names("the file", sections, ("parameters", "times"))
     parameters = MdpParameters.from_mapping(_mapping("parameters", sections.get("parameters", {})))

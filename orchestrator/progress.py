@@ -28,7 +28,7 @@ __all__ = [
     "tracker",
 ]
 
-GRID: Final = 101
+GRID: Final = 401
 """Progress points of the `constant` process; twice as many change no value by 1e-3 (tested)."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -69,9 +68,9 @@ def quality(name: str, k: float = 5.0) -> Quality:
     Raises:
         InvalidArgumentError: Unknown name, or k not in (0, 100].
     """
-    if name not in _CURVES:
+    if name not in QUALITIES:
         raise InvalidArgumentError(f"quality must be one of {', '.join(QUALITIES)}, got {name!r}")
-    if isinstance(k, bool) or not isinstance(k, int | float) or not math.isfinite(k) or not 0.0 < k <= _STEEPEST:
+    if isinstance(k, bool) or not isinstance(k, int | float) or not 0.0 < k <= _STEEPEST:
         raise InvalidArgumentError(f"quality_k must be in (0, {_STEEPEST:g}], got {k!r}")
     return Quality(name, float(k))
 

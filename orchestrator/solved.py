@@ -28,7 +28,8 @@ from orchestrator.solver import (
 __all__ = ["Ending", "Evaluation", "ProcessSolution", "SolvedProcess", "solve", "time_step_us"]
 
 _FINEST_STEP_US: Final = 1_000
-_STEPS_PER_ACTION: Final = 20
+_STEPS_PER_SHORTEST: Final = 20
+_STEPS_PER_LONGEST: Final = 1_000
 
 
 class Ending(enum.Enum):
@@ -43,13 +44,13 @@ class Ending(enum.Enum):
 
 
 def time_step_us(times: ActionTimes, actions: Sequence[Action]) -> int:
-    """Return the time step: a twentieth of the shortest action, at least 1 ms.
+    """Return the time step: the largest of 1 ms, a twentieth of the shortest and a thousandth of the longest action.
 
-    Rounding an action up then costs it at most a twentieth of the shortest one, and the number of steps in a budget
-    does not grow where every action is slow.
+    Rounding an action up costs at most one step. Where every action is slow, or one very slow, the steps in a budget
+    stay few enough to solve for at once.
     """
-    shortest = min(microseconds_up(times.action_s(action)) for action in actions)
-    return max(_FINEST_STEP_US, shortest // _STEPS_PER_ACTION)
+    lengths = [microseconds_up(times.action_s(action)) for action in actions]
+    return max(_FINEST_STEP_US, min(lengths) // _STEPS_PER_SHORTEST, max(lengths) // _STEPS_PER_LONGEST)
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,15 +80,14 @@ def value_iteration(mdp: ProgressMdp, *, tolerance: float = 1e-12) -> Stationary
     Source: Sutton and Barto (2018), section 4.4. A step that gains nothing leaves the state as it was; that loop is
     summed in closed form, which leaves the fixed point alone and spares most of the sweeps.
     """
-    stay = np.einsum("aii->ai", mdp.transition)
-    onward = mdp.discount * (mdp.transition - np.einsum("ai,ij->aij", stay, np.eye(mdp.n_progress)))
-    leaves = 1.0 - mdp.discount * stay
-    # An action that never leaves its state only costs; it is worth less than ending, whatever the discount.
+    leaves = 1.0 - mdp.discount * mdp.stay
+    # An action that never leaves its state only costs; it is worth no more than ending, whatever the discount.
     possible = mdp.available & (leaves > 0.0)
     divisor = np.where(possible, leaves, 1.0)
     value = mdp.end_value
     for sweep in range(1, mdp.max_sweeps + 1):
-        worth = np.where(possible, (onward @ value - mdp.cost[:, None]) / divisor, -np.inf)
+        onward = mdp.discount * (mdp.probability @ mdp.ahead(value) - mdp.stay * value)
+        worth = np.where(possible, (onward - mdp.cost[:, None]) / divisor, -np.inf)
         new = np.maximum(mdp.end_value, worth.max(axis=0))
         change = float(np.max(np.abs(new - value)))
         value = new
@@ -125,28 +124,57 @@ def backward_induction(
     steps = np.array([-(-time // step_us) for time in action_us], dtype=np.intp)
     shortest, longest = int(steps.min()), int(steps.max())
     n_slack = horizon_us // step_us + 1
-    value = np.empty((n_slack, mdp.n_progress))
-    onward = np.ascontiguousarray(mdp.discount * mdp.transition.transpose(0, 2, 1))
     charge = np.where(mdp.available, mdp.cost[:, None], np.inf)
+    value = np.empty((n_slack, mdp.n_progress))
     filled = min(shortest, n_slack)
     value[:filled] = mdp.end_value
-    unchanged = 0  # rows in a row that equal the one before them
-    while filled < n_slack:
+    window = _Window(mdp, longest=longest, block=shortest)
+    window.append(value[:filled])
+    unchanged = 0  # rows up to the last one that equal the row before them
+    while filled < n_slack and unchanged <= longest:
         stop = min(filled + shortest, n_slack)
         block = value[filled:stop]
         block[:] = mdp.end_value
-        for a, length in enumerate(steps):
-            first = max(filled, int(length))
+        for a, length in enumerate(steps.tolist()):
+            first = max(filled, length)
             if first < stop:
-                worth = value[first - length : stop - length] @ onward[a] - charge[a]
+                worth = mdp.discount * window.expected(a, first - length, stop - length) - charge[a]
                 np.maximum(block[first - filled :], worth, out=block[first - filled :])
-        changed = np.flatnonzero(np.max(np.abs(np.diff(value[filled - 1 : stop], axis=0)), axis=1) > _SETTLED)
-        unchanged = unchanged + (stop - filled) if len(changed) == 0 else stop - filled - 1 - int(changed[-1])
+        window.append(block)
+        change = np.max(np.abs(np.diff(value[filled - 1 : stop], axis=0)), axis=1)
+        changed = np.flatnonzero(change > _SETTLED)
+        unchanged = unchanged + len(change) if len(changed) == 0 else len(change) - 1 - int(changed[-1])
         filled = stop
-        if unchanged > longest:
-            break
-    settled = unchanged > longest
-    return BudgetedSolution(value[:filled].copy(), steps, step_us, settled)
+    return BudgetedSolution(value[:filled].copy(), steps, step_us, unchanged > longest)
+
+
+class _Window:
+    """V after each gain, for the latest rows of slack: as far as the longest action looks back."""
+
+    def __init__(self, mdp: ProgressMdp, *, longest: int, block: int) -> None:
+        self._mdp = mdp
+        self._longest = longest
+        # Half as long again: rows are moved to the front once in many blocks, not for each.
+        self._ahead = np.empty((len(mdp.gain), longest + longest // 2 + block, mdp.n_progress))
+        self._first = 0  # slack of row 0
+        self._stop = 0
+        self._used = [np.flatnonzero(chances) for chances in mdp.probability]
+
+    def append(self, rows: NDArray[np.float64]) -> None:
+        """Take the next rows of V, (n_rows, n_progress)."""
+        if self._stop - self._first + len(rows) > self._ahead.shape[1]:
+            kept = min(self._longest, self._stop - self._first)
+            self._ahead[:, :kept] = self._ahead[:, self._stop - self._first - kept : self._stop - self._first]
+            self._first = self._stop - kept
+        start = self._stop - self._first
+        self._ahead[:, start : start + len(rows)] = self._mdp.ahead(rows)
+        self._stop += len(rows)
+
+    def expected(self, a: int, first: int, stop: int) -> NDArray[np.float64]:
+        """Return E[V] after an action, for the rows of slack first..stop - 1, (n_rows, n_progress)."""
+        low, high = int(self._used[a][0]), int(self._used[a][-1]) + 1
+        rows = self._ahead[low:high, first - self._first : stop - self._first]
+        return np.tensordot(self._mdp.probability[a, low:high], rows, axes=1)
 
 
 def action_value(
