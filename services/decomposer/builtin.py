@@ -1,0 +1,37 @@
+"""The engine without a model: subqueries by rule."""
+
+from __future__ import annotations
+
+from services.decomposer.engine import Subquery, SubqueryRequest
+from services.decomposer.plan import plan_foci
+from services.decomposer.subquery import word_subquery
+from services.lexicon.glossary import Glossary
+
+__all__ = ["BuiltinEngine"]
+
+
+class BuiltinEngine:
+    """Words subqueries from the focus, the glossary and earlier evidence; deterministic, and ready at once."""
+
+    name = "builtin"
+    model = ""
+
+    def __init__(self, glossary: Glossary) -> None:
+        self._glossary = glossary
+
+    async def warm_up(self) -> None:
+        """Load the stemmer and the regular expressions with one small question."""
+        question = "Compare the near-RT RIC and the non-RT RIC."
+        for focus in plan_foci(question):
+            await self.word_subquery(SubqueryRequest(question, focus))
+
+    async def word_subquery(self, request: SubqueryRequest) -> Subquery:
+        """Word one search for one focus."""
+        return Subquery(
+            word_subquery(
+                request.question, request.options, request.focus, request.foci, request.history, self._glossary
+            )
+        )
+
+    async def close(self) -> None:
+        """Nothing is held."""

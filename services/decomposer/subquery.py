@@ -1,0 +1,240 @@
+"""From a focus to the words of one search.
+
+What a search engine that matches words and meanings gains from: the focus in its own words, the other form of each
+acronym, names that earlier evidence brought up where the focus hangs on them, and, where a focus was searched before
+without success, other words than before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.decomposer.clause import content_words
+from services.decomposer.plan import Focus
+from services.lexicon.glossary import Glossary
+from services.lexicon.sentence import split_sentences
+from services.lexicon.tokenise import raw_words, stem, terms
+
+__all__ = ["EarlierPassage", "EarlierSearch", "History", "word_subquery"]
+
+_LONGEST: Final = 60
+"""Words of a subquery; what is beyond is noise to BM25 and cut off by most embedders' training."""
+_NAMES: Final = 4
+"""Most names taken from the evidence of the foci that a focus depends on."""
+_FEEDBACK_TERMS: Final = 6
+"""Most words taken from evidence when a focus is searched again."""
+_OPTION_TERMS: Final = 12
+"""Most words taken from the options."""
+_READ_SENTENCES: Final = 3
+"""Sentences of the evidence that are looked through for names."""
+
+# "Routing Manager", "PM File Converter", "onos-mho", "E2SM-KPM", "ric/v1/getdebuginfo" read as their words
+_NAME: Final = re.compile(
+    r"(?:[A-Z][\w-]*(?:\s+(?:[A-Z][\w-]*|\d[\w.]*))+|[\w.]*[a-z]+[A-Z][\w.]*|[\w]+(?:[-_.][\w]+)+|[A-Z]{2,}\w*|[A-Z]\d\w*)"
+)
+_BRACKETED: Final = re.compile(r"\s*\([^()]*\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierSearch:
+    """A subquery of an earlier step."""
+
+    focus_id: str
+    """Empty for the question's own search."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierPassage:
+    """A passage that an earlier step kept."""
+
+    text: str
+    focus_ids: tuple[str, ...] = ()
+    """Foci that it closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the earlier steps of this question searched and kept."""
+
+    searches: tuple[EarlierSearch, ...] = ()
+    passages: tuple[EarlierPassage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """Everything that the wordings draw on."""
+
+    question: str
+    options: tuple[str, ...]
+    focus: Focus
+    foci: tuple[Focus, ...]
+    history: History
+    glossary: Glossary
+    found: tuple[str, ...] = field(default=())
+    """Names in the evidence of the foci that this one depends on."""
+
+
+def word_subquery(
+    question: str,
+    options: Sequence[str],
+    focus: Focus,
+    foci: Sequence[Focus],
+    history: History,
+    glossary: Glossary,
+) -> str:
+    """Word one search for one focus.
+
+    Args:
+        question: The user's words.
+        options: Options of a multiple-choice question, without enumerators; their order plays no part.
+        focus: What to search for.
+        foci: Every focus of the question; empty means only this one.
+        history: Finished steps of this question.
+        glossary: Short and full forms.
+
+    Returns:
+        At most 60 words. Not a repetition of an earlier subquery of this question while another wording is left.
+    """
+    scene = _Scene(question, tuple(options), focus, tuple(foci) or (focus,), history, glossary)
+    scene = _Scene(*_shared(scene), found=_names_found(scene))
+    used = {_key(search.text) for search in history.searches}
+    attempt = sum(search.focus_id == focus.id for search in history.searches)
+    wordings = _WORDINGS[min(attempt, len(_WORDINGS) - 1) :] + _WORDINGS[: min(attempt, len(_WORDINGS) - 1)]
+    text = ""
+    for wording in wordings:
+        text = _cut(wording(scene))
+        if text and _key(text) not in used:
+            return text
+    return text or _cut([question])
+
+
+def _shared(scene: _Scene) -> tuple[str, tuple[str, ...], Focus, tuple[Focus, ...], History, Glossary]:
+    """The fields that a scene with names has in common with the one without."""
+    return scene.question, scene.options, scene.focus, scene.foci, scene.history, scene.glossary
+
+
+def _expanded(scene: _Scene) -> list[str]:
+    """The focus in its own words with names found for it, acronyms both ways and what sets the options apart."""
+    text = scene.focus.text
+    if scene.found:
+        # The evidence now says what the words in brackets only stood for.
+        text = _BRACKETED.sub("", text)
+    return [text, *scene.found, *_other_forms(scene, text), *_option_terms(scene)]
+
+
+def _with_feedback(scene: _Scene) -> list[str]:
+    """Content words of the focus and the words that stand beside them in the evidence."""
+    words = _own_words(scene.focus.text)
+    return [*words, *scene.found, *_feedback(scene, words), *_other_forms(scene, " ".join(words))]
+
+
+def _relaxed(scene: _Scene) -> list[str]:
+    """The names and rarest-looking words of the focus alone, where the full wording asked for too much."""
+    words = _own_words(_BRACKETED.sub("", scene.focus.text))
+    names = [word for word in words if not word.islower()]
+    long = sorted((word for word in words if word.islower()), key=lambda word: (-len(word), word))[:3]
+    kept = [word for word in words if word in {*names, *long}]
+    return [*kept, *scene.found, *_other_forms(scene, " ".join(kept), with_common=True)]
+
+
+def _whole_question(scene: _Scene) -> list[str]:
+    """Content words of the whole question, for a focus that lost what it is about."""
+    words = _own_words(f"{scene.focus.text} {scene.question}")
+    return [*words, *_other_forms(scene, " ".join(words)), *_option_terms(scene)]
+
+
+_WORDINGS: Final[tuple[Callable[[_Scene], list[str]], ...]] = (_expanded, _with_feedback, _relaxed, _whole_question)
+
+
+def _own_words(text: str) -> list[str]:
+    """Content words, each once, in order."""
+    seen: dict[str, str] = {}
+    for word in content_words(text):
+        seen.setdefault(word.lower(), word)
+    return list(seen.values())
+
+
+def _other_forms(scene: _Scene, text: str, *, with_common: bool = False) -> tuple[str, ...]:
+    """The other forms of the short and full forms in a text."""
+    return scene.glossary.other_forms(text, with_common=with_common)
+
+
+def _option_terms(scene: _Scene) -> list[str]:
+    """Words that set the options apart, by how few options share them and then by the alphabet."""
+    if not scene.options:
+        return []
+    asked = {stem(word) for word in raw_words(f"{scene.question} {scene.focus.text}")}
+    shown: dict[str, str] = {}
+    shares: Counter[str] = Counter()
+    for option in scene.options:
+        found = {stem(word): word for word in sorted(content_words(option))}
+        shares.update(found.keys())
+        for key, word in found.items():
+            shown[key] = min(shown.get(key, word), word)
+    apart = [key for key in shares if key not in asked and shares[key] < len(scene.options)]
+    chosen = sorted(apart, key=lambda key: (shares[key], shown[key].islower(), key))[:_OPTION_TERMS]
+    return [shown[key] for key in chosen]
+
+
+def _evidence_for(scene: _Scene) -> list[EarlierPassage]:
+    """Passages that closed a focus which this one depends on; all kept passages where none is marked so."""
+    needed = set(scene.focus.depends_on)
+    marked = [passage for passage in scene.history.passages if needed.intersection(passage.focus_ids)]
+    return marked or list(scene.history.passages)
+
+
+def _names_found(scene: _Scene) -> tuple[str, ...]:
+    """Names in the evidence of the foci that this one depends on: what they asked for, most likely."""
+    if not scene.focus.depends_on:
+        return ()
+    needed = [focus for focus in scene.foci if focus.id in scene.focus.depends_on]
+    asked = {term for focus in needed for term in terms(focus.text)} or set(terms(scene.question))
+    known = {word.lower() for word in raw_words(f"{scene.question} {scene.focus.text}")}
+    counts: Counter[str] = Counter()
+    for score, sentence in _best_sentences(_evidence_for(scene), asked):
+        for name in dict.fromkeys(match.group().strip(".") for match in _NAME.finditer(sentence)):
+            fresh = [word for word in raw_words(name) if word.lower() not in known]
+            if fresh and content_words(" ".join(fresh)):
+                counts[name] += score
+    best = sorted(counts, key=lambda name: (-counts[name], name))
+    return tuple(best[:_NAMES])
+
+
+def _best_sentences(passages: list[EarlierPassage], asked: set[str]) -> list[tuple[int, str]]:
+    """The sentences that share most terms with what was asked, best first, with that number."""
+    scored = [
+        (len(asked.intersection(terms(sentence))), sentence)
+        for passage in passages
+        for sentence in split_sentences(passage.text)
+    ]
+    return sorted((pair for pair in scored if pair[0]), key=lambda pair: -pair[0])[:_READ_SENTENCES]
+
+
+def _feedback(scene: _Scene, words: list[str]) -> list[str]:
+    """Words that occur most beside those of the focus in the evidence and are not among them."""
+    asked = {stem(word) for word in words}
+    shown: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for score, sentence in _best_sentences(list(scene.history.passages), set(terms(scene.focus.text))):
+        for word in content_words(sentence):
+            key = stem(word)
+            if key not in asked and not key.isdigit():
+                shown.setdefault(key, word)
+                counts[key] += score
+    best = sorted(counts, key=lambda key: (-counts[key], shown[key].islower(), key))
+    return [shown[key] for key in best[:_FEEDBACK_TERMS]]
+
+
+def _cut(parts: list[str]) -> str:
+    """Parts joined by blanks, white space folded, cut to the longest subquery."""
+    return " ".join(" ".join(parts).split()[:_LONGEST])
+
+
+def _key(text: str) -> str:
+    """What two subqueries share if a search cannot tell them apart: their words, in any order."""
+    return " ".join(sorted({word.lower() for word in raw_words(text)}))

@@ -1,0 +1,1 @@
+"""The synthesizer service: from evidence to notes, a cited answer, or a choice."""

@@ -1,0 +1,96 @@
+"""The engine without a model: extractive answers, and choices by evidence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from argo.errors import NotReadyError
+from services.lexicon.glossary import Glossary
+from services.synthesizer.choice import ChoiceRules, strip_enumerator, weigh_options
+from services.synthesizer.engine import Answer, Citation, EvidencePassage, Focus, Note, SynthesisRequest
+from services.synthesizer.extractive import (
+    ExtractiveRules,
+    answer_extractively,
+    count_tokens,
+    not_found,
+    read_evidence,
+    repaired,
+)
+from services.synthesizer.ranking import Ranker
+
+__all__ = ["BuiltinEngine"]
+
+
+class BuiltinEngine:
+    """Answers from sentences of the evidence; deterministic, and ready at once."""
+
+    name = "builtin"
+    model = ""
+
+    def __init__(self, extractive: ExtractiveRules, choice: ChoiceRules, glossary: Glossary) -> None:
+        self._extractive = extractive
+        self._choice = choice
+        self._glossary = glossary
+
+    async def warm_up(self) -> None:
+        """Load the stemmer and compile the rules with one small answer of each kind."""
+        passage = EvidencePassage("warm-up", "The O-DU hosts the RLC and MAC layers.", relevance=1.0)
+        for options in ((), ("RLC", "PDCP")):
+            self.answer(SynthesisRequest("Which layers does the O-DU host?", options, evidence=(passage,)))
+
+    async def reason(self, question: str, options: Sequence[str], focus: Focus, passages: Sequence[str]) -> Note:
+        """Refuse: thinking needs a model.
+
+        Raises:
+            NotReadyError: Always.
+        """
+        raise NotReadyError("Reason needs a language model; the builtin engine has none")
+
+    async def synthesize(self, request: SynthesisRequest) -> AsyncIterator[str | Answer]:
+        """Yield the answer sentence by sentence, and whole at the end."""
+        answer = self.answer(request)
+        for delta in answer.deltas:
+            yield delta
+            # Each sentence may leave before the next is queued, and a cancelled call ends here.
+            await asyncio.sleep(0)
+        yield answer
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def answer(self, request: SynthesisRequest) -> Answer:
+        """The whole answer: free, or a choice where the question has options."""
+        if request.options:
+            return self._choose(request)
+        return answer_extractively(request, self._extractive, self._glossary)
+
+    def _choose(self, request: SynthesisRequest) -> Answer:
+        """Pick an option with the statements that support it."""
+        statements = read_evidence(request.evidence)
+        ranker = Ranker(statements, self._glossary)
+        support = weigh_options(request.question, request.options, statements, ranker, self._glossary, self._choice)
+        best = max((passage.best_relevance for passage in request.evidence), default=0.0)
+        if support.choice is None or best < self._choice.abstain_relevance:
+            refused = not_found(request)
+            return Answer(
+                refused.deltas,
+                option_probabilities=support.probabilities,
+                abstained=True,
+                open_focus_ids=refused.open_focus_ids,
+            )
+        option = strip_enumerator(request.options[support.choice])
+        deltas = [option if option.endswith((".", "!", "?")) else f"{option}."]
+        citations: list[Citation] = []
+        used = count_tokens(deltas[0])
+        for index in support.statements:
+            passage = request.evidence[statements[index].passage]
+            shown, quote = repaired(statements, index, set())
+            number = len(citations) + 1
+            delta = f" {shown} [{number}]"
+            if citations and used + count_tokens(delta) > request.max_tokens:
+                break
+            used += count_tokens(delta)
+            deltas.append(delta)
+            citations.append(Citation(number, passage.id, passage.source, passage.section, quote))
+        return Answer(tuple(deltas), tuple(citations), support.choice, support.probabilities)

@@ -1,0 +1,185 @@
+"""Multiple choice by evidence: which option do the statements support that also speak of the question.
+
+An option is judged by its content terms alone. Its place, its length, function words and set phrases such as "all of
+the above" have no say: stop words carry no term, sums are exact (``math.fsum``), and no order of options is used.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.lexicon.glossary import Glossary
+from services.lexicon.stopword import is_stop_word
+from services.lexicon.tokenise import raw_words, terms
+from services.synthesizer.ranking import Ranker, Target
+from services.synthesizer.statement import Statement
+
+__all__ = ["ChoiceRules", "OptionSupport", "is_negated", "strip_enumerator", "weigh_options"]
+
+_ENUMERATOR: Final = re.compile(r"^\s*(?:\(?(?:\d{1,2}|[A-Ja-j])[.)]|\((?:\d{1,2}|[A-Ja-j])\))\s+(?=\S)")
+_NEGATED: Final = re.compile(
+    r"\bNOT\b|\*\*not\*\*|\b(?:except|least\s+likely|incorrect|false|untrue|never)\b|"
+    r"\b(?:is|are|does|do|was|were|would|can)\s+not\b|n't\b|\bwhich\b[^?]*\bnot\s+(?:a|an|the|part|one|typically|directly|included)\b",
+)
+_NUMBER: Final = re.compile(r"\d")
+_WRONG_NUMBER: Final = 0.15
+"""Factor on a statement that has none of an option's numbers."""
+_BACKGROUND: Final = 0.15
+"""Support by a statement that shares no term with the question, as a share of one that has them all."""
+_FURTHER: Final = 0.3
+"""Weight of the second-best statement."""
+_OWN_WORDS_ASKED: Final = 0.25
+"""Share of its weight that an option's term counts if the question has it as well."""
+
+
+class ChoiceRules(BaseModel):
+    """When an option is chosen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    abstain_relevance: float = Field(default=0.2, ge=0, le=1)
+    """No passage this relevant: no option is chosen."""
+    sharpness: float = Field(default=6.0, gt=0, le=100)
+    """Factor on the support before the softmax."""
+    least_support: float = Field(default=0.12, ge=0, le=1)
+    """Below this support of the best option the evidence says nothing."""
+    margin: float = Field(default=0.08, ge=0, le=1)
+    """Least lead in probability over the next option."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionSupport:
+    """What the evidence says on the options."""
+
+    probabilities: tuple[float, ...]
+    """One for each option, adding up to 1."""
+    choice: int | None
+    """Index of the chosen option; None without a margin or without support."""
+    statements: tuple[int, ...]
+    """Places of the statements that decided, best first."""
+
+
+def strip_enumerator(option: str) -> str:
+    """An option without a leading "1. ", "b) " or "(3) "."""
+    return _ENUMERATOR.sub("", option).strip()
+
+
+def is_negated(question: str) -> bool:
+    """Whether a question asks for the option that does not hold."""
+    return _NEGATED.search(question) is not None
+
+
+def weigh_options(
+    question: str,
+    options: Sequence[str],
+    statements: Sequence[Statement],
+    ranker: Ranker,
+    glossary: Glossary,
+    rules: ChoiceRules,
+) -> OptionSupport:
+    """Weigh the options of a question by the statements of its evidence.
+
+    Args:
+        question: The user's words.
+        options: As they came.
+        statements: What the evidence says.
+        ranker: Over these statements.
+        glossary: Short and full forms.
+        rules: When an option is chosen.
+
+    Returns:
+        Probabilities also where no option is chosen.
+    """
+    asked = ranker.target(question)
+    holders = _holders([strip_enumerator(option) for option in options], glossary)
+    weights = [_option_weights(option, holders, asked, ranker) for option in holders]
+    relevance = [_BACKGROUND + (1.0 - _BACKGROUND) * ranker.context(asked, index) for index in range(len(statements))]
+    rows = [_support(weight, statements, relevance) for weight in weights]
+    negated = is_negated(question)
+    scores = [row[0] for row in rows]
+    known = [score for score, weight in zip(scores, weights, strict=True) if weight]
+    if not known or max(known) < rules.least_support:
+        return OptionSupport(_softmax(scores if not negated else [-s for s in scores], rules), None, _deciders(rows))
+    if negated:
+        # What cannot be weighed must not win by having no support.
+        scores = [-score if weight else -max(known) for score, weight in zip(scores, weights, strict=True)]
+    probabilities = _softmax(scores, rules)
+    ranked = sorted(probabilities, reverse=True)
+    best = probabilities.index(ranked[0])
+    # A tie would fall to the first of two by place.
+    clear = ranked[0] > ranked[1] and ranked[0] - ranked[1] >= rules.margin
+    choice = best if clear and weights[best] else None
+    deciding = rows if negated or choice is None else [rows[choice]]
+    return OptionSupport(probabilities, choice, _deciders(deciding))
+
+
+def _holders(options: Sequence[str], glossary: Glossary) -> list[dict[str, float]]:
+    """Terms of each option; those of the other forms of its acronyms count for half."""
+    found: list[dict[str, float]] = []
+    for option in options:
+        shares = dict.fromkeys(terms(option), 1.0)
+        # Word by word: a phrase could come about by a stop word that an option is lengthened with.
+        entries = [glossary.find(word) for word in raw_words(option) if not is_stop_word(word)]
+        for term in (term for entry in entries if entry is not None for term in terms(entry.expansions[0])):
+            shares.setdefault(term, 0.5)
+        found.append(shares)
+    return found
+
+
+def _option_weights(
+    option: dict[str, float], options: Sequence[dict[str, float]], asked: Target, ranker: Ranker
+) -> dict[str, float]:
+    """What each term of an option tells: more if it is rare in the evidence and few options have it."""
+    weights: dict[str, float] = {}
+    for term in sorted(option):
+        holders = sum(term in other for other in options)
+        apart = math.log(1.0 + len(options) / holders) - math.log(2.0)
+        share = option[term] * (_OWN_WORDS_ASKED if term in asked.weights else 1.0)
+        weight = ranker.weight(term) * apart * share
+        if weight > 0.0:
+            weights[term] = weight
+    return weights
+
+
+def _support(
+    weights: dict[str, float], statements: Sequence[Statement], relevance: Sequence[float]
+) -> tuple[float, tuple[tuple[float, int], ...]]:
+    """Support of one option, and the statements behind it."""
+    if not weights:
+        return 0.0, ()
+    total = math.fsum(weights.values())
+    numbers = {term for term in weights if _NUMBER.search(term)}
+    scored: list[tuple[float, int]] = []
+    keys = weights.keys()
+    for index, statement in enumerate(statements):
+        common = keys & statement.terms
+        if not common:
+            continue
+        share = math.fsum(weights[term] for term in common) / total
+        if numbers and not numbers & statement.terms:
+            share *= _WRONG_NUMBER
+        scored.append((share * relevance[index], index))
+    scored.sort(key=lambda pair: (-pair[0], pair[1]))
+    best = scored[0][0] if scored else 0.0
+    further = scored[1][0] if len(scored) > 1 else 0.0
+    return (best + _FURTHER * further) / (1.0 + _FURTHER), tuple(scored[:2])
+
+
+def _softmax(scores: Sequence[float], rules: ChoiceRules) -> tuple[float, ...]:
+    """Scores as probabilities; exact sums, so that the order of options leaves no trace."""
+    top = max(scores)
+    raised = [math.exp(rules.sharpness * (score - top)) for score in scores]
+    total = math.fsum(raised)
+    return tuple(value / total for value in raised)
+
+
+def _deciders(rows: Sequence[tuple[float, tuple[tuple[float, int], ...]]]) -> tuple[int, ...]:
+    """Places of the statements that spoke loudest, each once."""
+    pairs = sorted((pair for _, found in rows for pair in found), key=lambda pair: (-pair[0], pair[1]))
+    return tuple(dict.fromkeys(index for _, index in pairs))[:2]

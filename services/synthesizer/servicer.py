@@ -1,0 +1,183 @@
+"""The gRPC face of the synthesizer: checks requests, and streams what an engine writes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Final, cast
+
+import grpc.aio
+
+from argo import limits
+from argo.errors import InvalidArgumentError
+from argo.rpc import Stopwatch
+from argo.server import Service
+from argo.v1 import synthesizer_pb2, synthesizer_pb2_grpc, types_pb2
+from services.synthesizer.engine import (
+    Answer,
+    EvidencePassage,
+    Focus,
+    Note,
+    SynthesisRequest,
+    SynthesizerEngine,
+)
+from services.synthesizer.settings import SynthesizerSettings, make_engine
+
+__all__ = ["Synthesizer", "SynthesizerServicer"]
+
+_MOST_EVIDENCE: Final = 40
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class SynthesizerServicer(synthesizer_pb2_grpc.SynthesizerServiceServicer):
+    """Implements argo.v1.SynthesizerService."""
+
+    def __init__(self, service: Synthesizer, engine: SynthesizerEngine, max_tokens: int) -> None:
+        self._service = service
+        self._engine = engine
+        self._max_tokens = max_tokens
+
+    async def Reason(  # the generated base class names it
+        self, request: synthesizer_pb2.ReasonRequest, context: _Context
+    ) -> synthesizer_pb2.ReasonResponse:
+        """Think about one open focus."""
+        watch = Stopwatch()
+        question = limits.check_text("question", request.question, limits.QUESTION_CHARACTERS)
+        options = limits.check_options(request.options)
+        if not request.HasField("focus"):
+            raise InvalidArgumentError("focus must be set, got none")
+        passages = [passage.text for step in request.history for passage in step.passages]
+        note = await self._engine.reason(question, options, _focus(request.focus), passages)
+        return synthesizer_pb2.ReasonResponse(
+            note=types_pb2.Note(focus_id=note.focus_id, text=note.text, confidence=note.confidence),
+            usage=types_pb2.Usage(),
+            timing=types_pb2.Timing(work_s=watch.elapsed_s),
+        )
+
+    async def Synthesize(
+        self, request: synthesizer_pb2.SynthesizeRequest, context: _Context
+    ) -> AsyncIterator[synthesizer_pb2.SynthesizeEvent]:
+        """Write the answer: text deltas first, the answer itself last."""
+        watch = Stopwatch()
+        # The engines write async generators; closing one aborts its work when the caller leaves.
+        events = cast(
+            "AsyncGenerator[str | Answer, None]",
+            self._engine.synthesize(_synthesis_request(request, self._max_tokens)),
+        )
+        async with contextlib.aclosing(events):
+            async for event in events:
+                if isinstance(event, str):
+                    yield synthesizer_pb2.SynthesizeEvent(delta=event)
+                else:
+                    yield synthesizer_pb2.SynthesizeEvent(answer=_answer(event, watch.elapsed_s))
+
+    async def GetInfo(self, request: types_pb2.GetInfoRequest, context: _Context) -> types_pb2.ServiceInfo:
+        """What this service is and how it is set."""
+        return self._service.describe()
+
+
+class Synthesizer(Service):
+    """The synthesizer as its process sees it."""
+
+    name = "synthesizer"
+    full_name = "argo.v1.SynthesizerService"
+
+    def __init__(self, settings: SynthesizerSettings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._engine = make_engine(settings)
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the servicer."""
+        servicer = SynthesizerServicer(self, self._engine, self._settings.max_tokens)
+        synthesizer_pb2_grpc.add_SynthesizerServiceServicer_to_server(servicer, server)
+
+    async def warm_up(self) -> None:
+        """Let the engine get ready."""
+        await self._engine.warm_up()
+
+    async def close(self) -> None:
+        """Release the engine."""
+        await self._engine.close()
+
+    def describe(self) -> types_pb2.ServiceInfo:
+        """What GetInfo says."""
+        settings = self._settings
+        return self.info(
+            {
+                "engine": settings.engine,
+                "max_tokens": str(settings.max_tokens),
+                "abstain_relevance": f"{settings.abstain_relevance:g}",
+                "abstain_coverage": f"{settings.abstain_coverage:g}",
+                "choice_margin": f"{settings.choice_margin:g}",
+                "choice_support": f"{settings.choice_support:g}",
+            },
+            engine=types_pb2.EngineInfo(
+                name=self._engine.name, language_model=bool(self._engine.model), model=self._engine.model
+            ),
+        )
+
+
+def _synthesis_request(request: synthesizer_pb2.SynthesizeRequest, max_tokens: int) -> SynthesisRequest:
+    """Check a message and read it.
+
+    Raises:
+        InvalidArgumentError: A field is missing, too long or out of its bounds.
+    """
+    question = limits.check_text("question", request.question, limits.QUESTION_CHARACTERS)
+    options = limits.check_options(request.options)
+    if len(request.evidence) > _MOST_EVIDENCE:
+        raise InvalidArgumentError(f"evidence must hold at most {_MOST_EVIDENCE} passages, got {len(request.evidence)}")
+    if len(request.foci) > limits.FOCI[1]:
+        raise InvalidArgumentError(f"foci must hold at most {limits.FOCI[1]} entries, got {len(request.foci)}")
+    most = max_tokens
+    if request.HasField("max_tokens"):
+        most = limits.check_range("max_tokens", request.max_tokens, limits.ANSWER_TOKENS)
+    return SynthesisRequest(
+        question=question,
+        options=options,
+        foci=[_focus(focus) for focus in request.foci],
+        evidence=[_evidence(passage) for passage in request.evidence],
+        notes=[Note(note.focus_id, note.text, note.confidence) for note in request.notes],
+        max_tokens=most,
+    )
+
+
+def _focus(focus: types_pb2.Focus) -> Focus:
+    """A focus as engines take it."""
+    return Focus(focus.id, focus.text, tuple(focus.depends_on))
+
+
+def _evidence(passage: types_pb2.Passage) -> EvidencePassage:
+    """A passage as engines take it."""
+    return EvidencePassage(
+        id=passage.id,
+        text=passage.text,
+        source=passage.source,
+        section=passage.section,
+        relevance=passage.relevance,
+        focus_relevance={entry.focus_id: entry.relevance for entry in passage.focus_relevance},
+    )
+
+
+def _answer(answer: Answer, elapsed_s: float) -> synthesizer_pb2.SynthesizedAnswer:
+    """An answer as it goes over the wire."""
+    return synthesizer_pb2.SynthesizedAnswer(
+        text=answer.text,
+        citations=[
+            synthesizer_pb2.Citation(
+                number=citation.number,
+                passage_id=citation.passage_id,
+                source=citation.source,
+                section=citation.section,
+                quote=citation.quote,
+            )
+            for citation in answer.citations
+        ],
+        choice=answer.choice,
+        option_probabilities=answer.option_probabilities,
+        abstained=answer.abstained,
+        open_focus_ids=answer.open_focus_ids,
+        usage=types_pb2.Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens),
+        timing=types_pb2.Timing(work_s=elapsed_s),
+    )
