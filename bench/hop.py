@@ -8,41 +8,25 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Final
 
-from argo.v1 import orchestrator_pb2
+from argo.result import Hop
 
-__all__ = ["ORCHESTRATOR", "HopTime", "exclusive_s", "hop_times", "own_time_s"]
+__all__ = ["NETWORK", "ORCHESTRATOR", "calls", "exclusive_s", "own_time_s", "service_s"]
 
-ORCHESTRATOR = "orchestrator"
-
-
-@dataclass(frozen=True)
-class HopTime:
-    """One call: its place in the question, and what the service said of itself."""
-
-    service: str
-    name: str
-    start_s: float
-    duration_s: float
-    service_s: float | None
-    """Queue and work inside the service; None where the call failed."""
+ORCHESTRATOR: Final = "orchestrator"
+NETWORK: Final = "network"
 
 
-def hop_times(hops: Iterable[orchestrator_pb2.Hop]) -> list[HopTime]:
-    """Read the calls of an answer; the orchestrator's own work is not a call and is left out."""
-    return [
-        HopTime(
-            service=hop.service,
-            name=hop.name,
-            start_s=hop.start_s,
-            duration_s=hop.duration_s,
-            service_s=hop.timing.queue_s + hop.timing.work_s if hop.HasField("timing") else None,
-        )
-        for hop in hops
-        if hop.service != ORCHESTRATOR
-    ]
+def calls(hops: Sequence[Hop]) -> list[Hop]:
+    """The calls of an answer; the orchestrator's own work is no call and is left out."""
+    return [hop for hop in hops if hop.service != ORCHESTRATOR]
+
+
+def service_s(hop: Hop) -> float:
+    """Queue and work that the service reported, never more than the call took; 0 for a failed call."""
+    return min(hop.duration_s, hop.timing.queue_s + hop.timing.work_s) if hop.timing is not None else 0.0
 
 
 def exclusive_s(spans: Sequence[tuple[float, float]], total_s: float) -> tuple[list[float], float]:
@@ -67,20 +51,19 @@ def exclusive_s(spans: Sequence[tuple[float, float]], total_s: float) -> tuple[l
     return share, idle
 
 
-def own_time_s(hops: Sequence[HopTime], total_s: float) -> dict[str, float]:
+def own_time_s(hops: Sequence[Hop], total_s: float) -> dict[str, float]:
     """Seconds of the question by owner; they add up to total_s.
 
     Returns:
-        "service.Method" for the time that a service reports of itself, "network" for the rest of its calls (both ends'
-        gRPC, serialisation and event loops included), and "orchestrator" for the time in which no call was running.
+        "service.Method" for the time that a service reports of itself, NETWORK for the rest of its calls (gRPC,
+        serialisation and event loops of both ends included), ORCHESTRATOR for the time in which no call was running.
     """
-    shares, idle = exclusive_s([(hop.start_s, hop.start_s + hop.duration_s) for hop in hops], total_s)
+    running = calls(hops)
+    shares, idle = exclusive_s([(hop.start_s, hop.start_s + hop.duration_s) for hop in running], total_s)
     own: dict[str, float] = defaultdict(float)
     own[ORCHESTRATOR] = idle
-    for hop, share in zip(hops, shares, strict=True):
-        inside = 0.0
-        if hop.service_s is not None and hop.duration_s > 0:
-            inside = share * min(1.0, hop.service_s / hop.duration_s)
+    for hop, share in zip(running, shares, strict=True):
+        inside = share * service_s(hop) / hop.duration_s if hop.duration_s > 0 else 0.0
         own[f"{hop.service}.{hop.name}"] += inside
-        own["network"] += share - inside
+        own[NETWORK] += share - inside
     return dict(own)

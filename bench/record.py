@@ -107,15 +107,15 @@ class RecordFile:
     """
 
     def __init__(self, folder: Path, name: str, run: Mapping[str, Any]) -> None:
-        head = environment()
-        stamp = head["at"].replace(":", "").replace("-", "").partition("+")[0]
+        self.head = environment()
+        stamp = self.head["at"].replace(":", "").replace("-", "").partition("+")[0]
         self.path = folder / f"{name}-{stamp}Z-{os.getpid()}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("x", encoding="utf-8")
         except OSError as error:
             raise InvalidArgumentError(f"out must be a writable folder, got {folder}: {error.strerror}") from None
-        self.write("run", {"bench": name, **head, **run})
+        self.write("run", {"bench": name, **self.head, **run})
 
     def write(self, kind: str, record: Mapping[str, Any]) -> None:
         """Append one record; it is on disk when this returns, so that a broken run keeps what it measured."""
