@@ -163,12 +163,12 @@ def split_asks(sentence: str) -> list[str]:
         start = end
     pieces.append(sentence[start:])
     merged: list[str] = []
-    for piece in (piece.strip(" ,;") for piece in pieces):
+    for piece in filter(None, (piece.strip(" ,;") for piece in pieces)):
         if merged and not content_words(piece):
             merged[-1] = f"{merged[-1].rstrip('?')} and {piece}"
         else:
             merged.append(piece)
-    return merged
+    return merged or [sentence]
 
 
 def find_description(clause: str, context: list[str]) -> Description | None:

@@ -77,6 +77,8 @@ def _parts(clause: str, context: list[str], before: list[_Part], *, place: int, 
         ]
     points_back = bool(before) and has_back_reference(clause)
     text = _carry(clause, before, context, points_back=points_back)
+    if place and not (context and context[-1][-1] not in ".!?"):
+        text = _capital(text)
     # A comparison before it stands on all its sides; a chain only on its last link.
     sides = [number for number, part in enumerate(before, place - len(before)) if not part.depends_on]
     previous = (sides if len(sides) == len(before) else [place - 1]) if points_back else []
@@ -95,7 +97,7 @@ def _parts(clause: str, context: list[str], before: list[_Part], *, place: int, 
 def _with_context(text: str, context: list[str]) -> str:
     """A clause behind the sentences that set its scene."""
     scene = [sentence if sentence[-1] in ".!?:" else f"{sentence}:" for sentence in context]
-    return " ".join([*scene, text if scene and scene[-1].endswith(":") else _capital(text)])
+    return " ".join([*scene, text])
 
 
 def _capital(text: str) -> str:

@@ -14,7 +14,7 @@ from services.lexicon.tokenise import raw_words
 __all__ = ["Glossary", "GlossaryEntry", "load_glossary"]
 
 _DATA: Final = Path(__file__).with_name("glossary.tsv")
-_PLURAL: Final = re.compile(r"(?<=[A-Z0-9])s$")
+_INFLECTED: Final = re.compile(r"(?<=[A-Z0-9])s$|'s$")
 _FLAGS: Final = frozenset({"exact", "common"})
 
 
@@ -59,12 +59,12 @@ class Glossary:
         return self._entries
 
     def find(self, word: str) -> GlossaryEntry | None:
-        """The entry of a short form of one word, also in the plural (``O-RUs``); None where it is not known."""
+        """The entry of a short form of one word, also as a plural or possessive (``O-RUs``); None where it is not known."""
         return (
             self._short.get(word)
-            or self._short.get(_PLURAL.sub("", word))
+            or self._short.get(_INFLECTED.sub("", word))
             or self._folded.get(word.casefold())
-            or self._folded.get(_PLURAL.sub("", word).casefold())
+            or self._folded.get(_INFLECTED.sub("", word).casefold())
         )
 
     def other_forms(self, text: str, *, with_common: bool = True) -> tuple[str, ...]:
