@@ -1,0 +1,118 @@
+# ARGO: everything runs from here. `make help` lists the targets.
+#
+# The environment is set up by whichever target needs it, and again after pyproject.toml or constraints.txt changed.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.argo-run
+DEV_STAMP := $(VENV)/.argo-dev
+RUN_EXTRAS := orchestrator,builtin,retriever
+
+# A question may hold quotes, dollars and apostrophes. It is taken as it was typed (value), never expanded by make,
+# and reaches the command through the environment, never through the shell's parser.
+unexport Q OPTIONS DOCS BUDGET_MS STRATEGY
+export ARGO_MAKE_Q := $(value Q)
+export ARGO_MAKE_OPTIONS := $(value OPTIONS)
+export ARGO_MAKE_DOCS := $(value DOCS)
+export ARGO_MAKE_BUDGET_MS := $(value BUDGET_MS)
+export ARGO_MAKE_STRATEGY := $(value STRATEGY)
+
+##@ Use
+
+.PHONY: ask
+ask: $(RUN_STAMP) ## Ask one question: Q="..." OPTIONS="a|b|c" DOCS=folder BUDGET_MS=1000 STRATEGY=mdp, all optional
+	@$(BIN)/python -m deploy ask \
+	  $${ARGO_MAKE_DOCS:+--docs "$$ARGO_MAKE_DOCS"} \
+	  $${ARGO_MAKE_OPTIONS:+--options="$$ARGO_MAKE_OPTIONS"} \
+	  $${ARGO_MAKE_BUDGET_MS:+--budget-ms="$$ARGO_MAKE_BUDGET_MS"} \
+	  $${ARGO_MAKE_STRATEGY:+--strategy="$$ARGO_MAKE_STRATEGY"} \
+	  -- "$${ARGO_MAKE_Q:-What is the A1 interface for, and which two components does it connect?}"
+
+.PHONY: up
+up: $(RUN_STAMP) ## Keep the stack running for the argo command: DOCS=folder optional; Ctrl-C stops it
+	@$(BIN)/python -m deploy up $${ARGO_MAKE_DOCS:+--docs "$$ARGO_MAKE_DOCS"}
+
+.PHONY: setup
+setup: $(RUN_STAMP) ## Set up what `make ask` and `make up` need, and nothing else
+
+##@ Develop
+
+.PHONY: test
+test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: ARGS="-k name" optional
+	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm" $(ARGS)
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## Check format and lint
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: $(DEV_STAMP) ## Check types, strictly
+	@$(BIN)/mypy
+
+.PHONY: protos
+protos: $(DEV_STAMP) ## Make the committed stubs in argo/v1 from protos/ again
+	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. protos/argo/v1/*.proto
+
+.PHONY: format
+format: $(DEV_STAMP) ## Format the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: clean
+clean: ## Remove the environment, the state folder .argo (indexes, sessions, logs) and all caches
+	rm -rf $(VENV) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+# python3 where it is 3.11 to 3.13, which is what the constraints were resolved for; else one of these by name; else a
+# newer python3, for which pip decides.
+define find_python
+for python in python3 python3.13 python3.12 python3.11; do \
+  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then break; fi; \
+  python=; \
+done; \
+if [ -z "$$python" ] && python3 -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' 2>/dev/null; then \
+  python=python3; \
+fi; \
+if [ -z "$$python" ]; then \
+  echo "ARGO needs Python 3.11 or newer; found $$(python3 --version 2>/dev/null || echo none)." >&2; \
+  echo "Install it, such as with: apt install python3.11 python3.11-venv" >&2; \
+  exit 1; \
+fi
+endef
+
+# $(1): extras. An environment whose interpreter is gone or was moved is made anew.
+define set_up
+@$(find_python); \
+if ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
+  rm -rf $(VENV); \
+  $$python -m venv $(VENV) || { \
+    echo "cannot make $(VENV); on Debian and Ubuntu the venv module is a package: apt install python3-venv" >&2; exit 1; }; \
+fi; \
+echo "setting up $(VENV) with [$(1)] on $$($(BIN)/python --version); minutes the first time, kept for the next" >&2; \
+started=$$SECONDS; \
+$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(1)]' >&2; \
+echo "set up in $$((SECONDS - started)) s" >&2
+endef
+
+$(RUN_STAMP): pyproject.toml constraints.txt
+	$(call set_up,$(RUN_EXTRAS))
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt
+	$(call set_up,dev)
+	@touch $(RUN_STAMP) $@

@@ -1,0 +1,83 @@
+"""`python -m deploy`: run the whole stack on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from argo.errors import ArgoError, InvalidArgumentError
+from argo.settings import load
+from deploy.ask import Question
+from deploy.launcher import Launcher
+from deploy.plan import StackPlan
+from deploy.settings import DeploySettings
+from deploy.terminal import Terminal
+
+_EXIT_FAILED = 1
+_EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy", description="Run ARGO's four services on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    docs = argparse.ArgumentParser(add_help=False)
+    docs.add_argument("--docs", type=_path, help="documents folder (default: the bundled O-RAN primer)")
+    commands.add_parser("up", parents=[docs], help="start the stack, index the documents, keep it running")
+    ask = commands.add_parser("ask", parents=[docs], help="ask one question, of a stack started for it if need be")
+    ask.add_argument("question", help="the question")
+    ask.add_argument("--options", help='multiple choice: "first|second|third"')
+    ask.add_argument("--budget-ms", help="soft time budget in milliseconds; 0 for none")
+    ask.add_argument("--strategy", help="mdp, fixed, always_reason, always_retrieve, random or single_shot")
+    ask.add_argument("--json", action="store_true", help="print events as JSON lines")
+    env = commands.add_parser("env", parents=[docs], help="print the environment that each service is given")
+    env.add_argument("--json", action="store_true", help="as one JSON object")
+    return parser
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
+
+
+def _environment(plan: StackPlan, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps({service.name: dict(service.environment) for service in plan.services}, indent=2) + "\n"
+    blocks = []
+    for service in plan.services:
+        lines = [f"# {service.name}: python -m {service.module}"]
+        lines += [f"{name}={value}" for name, value in service.environment.items()]
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    terminal = Terminal()
+    try:
+        launcher = Launcher(load(DeploySettings), os.environ, terminal)
+        if options.command == "up":
+            return launcher.up(options.docs)
+        if options.command == "env":
+            sys.stdout.write(_environment(launcher.environment(options.docs), as_json=options.json))
+            return 0
+        question = Question(options.question, options.options, options.budget_ms, options.strategy, options.json)
+        return launcher.ask(options.docs, question.load)
+    except InvalidArgumentError as error:
+        terminal.line(f"error: {error}")
+        return _EXIT_USAGE
+    except ArgoError as error:
+        terminal.line(f"error: {error}")
+        return _EXIT_FAILED
+    except KeyboardInterrupt:
+        terminal.line("interrupted")
+        return _EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import importlib
+import socket
+from pathlib import Path
+
+import pytest
+
+from argo.settings import load
+from deploy.error import PortInUseError
+from deploy.layout import Layout
+from deploy.plan import SERVICES, make_plan, set_ports, take_ports
+from deploy.settings import DeploySettings
+
+_SETTINGS = {
+    "decomposer": ("services.decomposer.settings", "DecomposerSettings"),
+    "retriever": ("services.retriever.settings", "RetrieverSettings"),
+    "synthesizer": ("services.synthesizer.settings", "SynthesizerSettings"),
+    "orchestrator": ("orchestrator.settings", "OrchestratorSettings"),
+}
+
+
+def test_a_taken_port_is_named_with_what_to_do(settings: DeploySettings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        taken = settings.model_copy(update={"retriever_port": port, "orchestrator_port": 0})
+        with pytest.raises(PortInUseError) as caught:
+            take_ports(taken, ephemeral=False)
+    assert f"retriever needs port {port}" in str(caught.value)
+    assert "ARGO_DEPLOY_RETRIEVER_PORT" in str(caught.value)
+
+
+def test_free_ports_differ_and_lie_below_those_of_outgoing_connections(settings: DeploySettings) -> None:
+    ports = take_ports(settings, ephemeral=True)
+    assert set(ports) == set(SERVICES)
+    assert len(set(ports.values())) == 4
+    lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert max(ports.values()) < lowest_outgoing
+
+
+def test_an_address_of_another_machine_is_refused(settings: DeploySettings) -> None:
+    with pytest.raises(PortInUseError, match=r"192\.0\.2\.1"):
+        take_ports(settings.model_copy(update={"host": "192.0.2.1"}), ephemeral=True)
+
+
+def test_the_orchestrator_is_given_the_addresses_on_which_the_others_listen(settings: DeploySettings) -> None:
+    plan = make_plan(settings, Layout(settings.state_dir, Path("/docs")), set_ports(settings))
+    environment = {service.name: service.environment for service in plan.services}
+    for name in ("decomposer", "retriever", "synthesizer"):
+        upper = name.upper()
+        own = environment[name]
+        listens = f"{own[f'ARGO_{upper}_HOST']}:{own[f'ARGO_{upper}_PORT']}"
+        assert environment["orchestrator"][f"ARGO_ORCHESTRATOR_{upper}_TARGET"] == listens == plan.targets[name]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_variable_that_a_service_is_given_is_one_of_its_settings(
+    name: str, settings: DeploySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, cls = _SETTINGS[name]
+    plan = make_plan(settings, Layout(settings.state_dir, Path("/docs")), set_ports(settings))
+    environment = next(service.environment for service in plan.services if service.name == name)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    loaded = load(getattr(importlib.import_module(module), cls))
+    assert loaded.port == set_ports(settings)[name]
+
+
+def test_every_service_runs_as_a_module_that_exists() -> None:
+    for module in SERVICES.values():
+        assert importlib.util.find_spec(f"{module}.__main__") is not None
