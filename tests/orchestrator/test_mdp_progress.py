@@ -112,7 +112,7 @@ def test_bad_numbers_and_names_are_refused() -> None:
 def test_progress_that_is_no_state_is_refused() -> None:
     thirds = EvidenceTracker(MdpParameters()).process(3, max_fan_out=8, reason_available=False)
     assert thirds.check_progress(0.6666667) == 2 / 3
-    with pytest.raises(InvalidArgumentError, match="progress must be a multiple of 1/3, got 0.5"):
+    with pytest.raises(InvalidArgumentError, match=r"progress must be a multiple of 1/3, got 0\.5"):
         thirds.check_progress(0.5)
     with pytest.raises(InvalidArgumentError, match=r"progress must be in \[0, 1\], got nan"):
         thirds.check_progress(float("nan"))

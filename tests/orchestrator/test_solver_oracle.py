@@ -144,7 +144,7 @@ def test_halving_the_progress_grid_agrees(given: MdpParameters, sigma: str, fan_
 
 
 def test_value_iteration_says_when_it_does_not_converge() -> None:
-    with pytest.raises(ConvergenceError, match="value iteration changed V by .* in sweep 1, above 1e-12"):
+    with pytest.raises(ConvergenceError, match=r"value iteration changed V by .* in sweep 1, above 1e-12"):
         value_iteration(replace(evidence(MdpParameters(), 3), max_sweeps=1))
 
 
@@ -159,11 +159,11 @@ def test_budgeted_value_of_one_focus_by_hand() -> None:
 
 
 def worth_of_timed_policy(
-    given: MdpParameters, n_foci: int, length: dict[Action, int], policy: Callable[[int, int], Action]
+    given: MdpParameters, n_foci: int, length: dict[Action, int], table: dict[tuple[int, int], Action]
 ) -> Callable[[int, int], float]:
     @cache
     def worth(closed: int, slack: int) -> float:
-        action = policy(closed, slack)
+        action = table.get((closed, slack), TERMINATE)
         if action == TERMINATE:
             return float(given.quality(closed / n_foci))
         after = slack - length[action]
@@ -185,9 +185,7 @@ def test_no_timed_policy_beats_backward_induction(given: MdpParameters) -> None:
     best = dict.fromkeys(states, -math.inf)
     for assignment in itertools.product(*(choices(2, closed) for closed, _ in states)):
         table = dict(zip(states, assignment, strict=True))
-        worth = worth_of_timed_policy(
-            given, 2, length, lambda closed, slack, table=table: table.get((closed, slack), TERMINATE)
-        )
+        worth = worth_of_timed_policy(given, 2, length, table)
         for state in states:
             best[state] = max(best[state], worth(*state))
     for closed, slack in states:
