@@ -126,6 +126,13 @@ def test_a_choice_leaves_more_time_to_look_than_a_free_answer() -> None:
         assert free.value(0.0, 0.3 + slack_s) == pytest.approx(choice.value(0.0, 0.05 + slack_s), abs=1e-12)
 
 
+def test_an_answer_time_between_two_steps_is_rounded_up() -> None:
+    # 60 ms of retrieval leave 300.0 ms of 360.0 ms, half a millisecond too few for the answer; of 361 ms they do not.
+    process = solved(times=replace(MODEL_TIMES, reason_s=None, free_answer_s=0.3005), n_foci=1, step_us=1_000)
+    assert act(process, 0, 0.360).action == TERMINATE
+    assert act(process, 0, 0.361).action == retrieve(1)
+
+
 def test_no_fan_out_is_wider_than_the_foci_that_are_open() -> None:
     process = solved(tracker("constant", MdpParameters()), n_foci=4)
     for open_foci in range(5):
