@@ -31,6 +31,9 @@ class ArgoError(Exception):
 
     code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
 
+    session_id: str | None = None
+    """Set by the SDK on an error of a question: the session that may be read, or resumed."""
+
     @property
     def message(self) -> str:
         """The text shown to the caller."""

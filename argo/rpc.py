@@ -12,7 +12,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -52,6 +52,8 @@ _R = TypeVar("_R")
 
 _RETRIED_SERVICES: Final = ("argo.v1.DecomposerService", "argo.v1.RetrieverService", "argo.v1.SynthesizerService")
 _RETRIED_ORCHESTRATOR_METHODS: Final = ("GetSession", "ListSessions", "GetPolicy", "GetInfo")
+_MARK: Final = "argo-error"
+"""Trailing metadata on every error that a service raised, so that gRPC's own statuses can be told from them."""
 _MARGIN_S: Final = 0.005
 """Taken off a deadline at each hop, so that the inner call ends before the outer one."""
 
@@ -173,13 +175,18 @@ def error_from_rpc(error: grpc.aio.AioRpcError, method: str, target: str, timeou
     if cls is DeadlineExceededError:
         bound = f"{timeout_s:.3f} s" if timeout_s is not None else "none set here"
         return DeadlineExceededError(f"{method} did not finish by its deadline ({bound})")
-    if cls is UnavailableError and error.initial_metadata() is None:
-        return UnavailableError(f"{method} could not reach {target}: {details}")
+    if cls is UnavailableError and not _said_by_argo(error):
+        cause = details.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
+        return UnavailableError(f"{method} could not reach {target}: {cause}")
     if cls is ResourceExhaustedError and "message larger than max" in details:
         direction = "request" if details.startswith(("Sent", "CLIENT: Sent", "SERVER: Received")) else "message"
         bound_bytes = limits.REQUEST_BYTES if direction == "request" else limits.REPLY_BYTES
         return ResourceExhaustedError(f"{method}: the {direction} is over its limit of {bound_bytes} bytes: {details}")
     return cls(details or f"{method} failed with {code.name}")
+
+
+def _said_by_argo(error: grpc.aio.AioRpcError) -> bool:
+    return any(key == _MARK for key, _ in error.trailing_metadata() or ())
 
 
 def remaining_s(context: grpc.aio.ServicerContext[Any, Any], fallback_s: float) -> float:
@@ -228,7 +235,8 @@ class Caller:
             },
         )
         metadata: list[tuple[str, str]] = []
-        if span.is_recording():
+        # Also where it is not sampled: the services behind follow the decision that was made here.
+        if span.get_span_context().is_valid:
             carrier: dict[str, str] = {}
             propagate.inject(carrier, context=trace.set_span_in_context(span))
             metadata.extend(carrier.items())
@@ -272,7 +280,7 @@ class Caller:
 
     async def stream(
         self, method: str, stub: Callable[..., Any], request: object, timeout_s: float | None
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Call a method with a stream of replies; leaving the iterator cancels the call. Raises as :meth:`unary`."""
         with self._span(method) as (span, metadata):
             call = stub(request, timeout=timeout_s, metadata=tuple(metadata) or None)
@@ -371,7 +379,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     async def _abort(self, error: Exception, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
         if isinstance(error, ArgoError):
-            await context.abort(error.code, error.message)
+            await context.abort(error.code, error.message, ((_MARK, "1"),))
         if isinstance(error, TimeoutError):
             await context.abort(
                 grpc.StatusCode.DEADLINE_EXCEEDED,
