@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
             sys.stdout.write(_environment(launcher.environment(options.docs), as_json=options.json))
             return 0
         question = Question(options.question, options.options, options.budget_ms, options.strategy, options.json)
-        return launcher.ask(options.docs, question.load)
+        return launcher.ask(options.docs, lambda: question.load(os.environ))
     except InvalidArgumentError as error:
         terminal.line(f"error: {error}")
         return _EXIT_USAGE
