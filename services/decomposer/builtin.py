@@ -6,18 +6,20 @@ from services.decomposer.engine import Subquery, SubqueryRequest
 from services.decomposer.plan import plan_foci
 from services.decomposer.subquery import word_subquery
 from services.lexicon.glossary import Glossary
+from services.lexicon.thesaurus import Thesaurus
 
 __all__ = ["BuiltinEngine"]
 
 
 class BuiltinEngine:
-    """Words subqueries from the focus, the glossary and earlier evidence; deterministic, and ready at once."""
+    """Words subqueries from the focus, glossary, thesaurus and earlier evidence; deterministic, and ready at once."""
 
     name = "builtin"
     model = ""
 
-    def __init__(self, glossary: Glossary) -> None:
+    def __init__(self, glossary: Glossary, thesaurus: Thesaurus) -> None:
         self._glossary = glossary
+        self._thesaurus = thesaurus
 
     async def warm_up(self) -> None:
         """Load the stemmer and the regular expressions with one small question."""
@@ -29,7 +31,13 @@ class BuiltinEngine:
         """Word one search for one focus."""
         return Subquery(
             word_subquery(
-                request.question, request.options, request.focus, request.foci, request.history, self._glossary
+                request.question,
+                request.options,
+                request.focus,
+                request.foci,
+                request.history,
+                self._glossary,
+                self._thesaurus,
             )
         )
 

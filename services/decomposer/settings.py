@@ -13,6 +13,7 @@ from argo.settings import ServerSettings
 from services.decomposer.builtin import BuiltinEngine
 from services.decomposer.engine import DecomposerEngine
 from services.lexicon.glossary import load_glossary
+from services.lexicon.thesaurus import load_thesaurus
 
 __all__ = ["ENGINES", "DecomposerSettings", "make_engine"]
 
@@ -34,7 +35,7 @@ class DecomposerSettings(ServerSettings):
 
 
 ENGINES: Final[Mapping[str, Callable[[DecomposerSettings], DecomposerEngine]]] = MappingProxyType(
-    {"builtin": lambda _: BuiltinEngine(load_glossary())}
+    {"builtin": lambda _: BuiltinEngine(load_glossary(), load_thesaurus())}
 )
 """Engine name to what makes it."""
 

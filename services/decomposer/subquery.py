@@ -10,22 +10,25 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.decomposer.clause import content_words
 from services.decomposer.plan import Focus
 from services.lexicon.glossary import Glossary
 from services.lexicon.sentence import split_sentences
+from services.lexicon.thesaurus import Thesaurus
 from services.lexicon.tokenise import raw_words, stem, terms
 
 __all__ = ["EarlierPassage", "EarlierSearch", "History", "word_subquery"]
 
-_LONGEST: Final = 60
+_LONGEST: Final = 80
 """Words of a subquery; what is beyond is noise to BM25 and cut off by most embedders' training."""
-_NAMES: Final = 4
+_SHORT: Final = 3
+"""Content words of a focus that is hardly more than a name."""
+_NAMES: Final = 3
 """Most names taken from the evidence of the foci that a focus depends on."""
-_FEEDBACK_TERMS: Final = 6
+_FEEDBACK_TERMS: Final = 4
 """Most words taken from evidence when a focus is searched again."""
 _OPTION_TERMS: Final = 12
 """Most words taken from the options."""
@@ -36,6 +39,7 @@ _READ_SENTENCES: Final = 3
 _NAME: Final = re.compile(
     r"(?:[A-Z][\w-]*(?:\s+(?:[A-Z][\w-]*|\d[\w.]*))+|[\w.]*[a-z]+[A-Z][\w.]*|[\w]+(?:[-_.][\w]+)+|[A-Z]{2,}\w*|[A-Z]\d\w*)"
 )
+_PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)?")
 _BRACKETED: Final = re.compile(r"\s*\([^()]*\)$")
 
 
@@ -75,7 +79,8 @@ class _Scene:
     foci: tuple[Focus, ...]
     history: History
     glossary: Glossary
-    found: tuple[str, ...] = field(default=())
+    thesaurus: Thesaurus
+    found: tuple[str, ...] = ()
     """Names in the evidence of the foci that this one depends on."""
 
 
@@ -86,6 +91,7 @@ def word_subquery(
     foci: Sequence[Focus],
     history: History,
     glossary: Glossary,
+    thesaurus: Thesaurus,
 ) -> str:
     """Word one search for one focus.
 
@@ -96,12 +102,13 @@ def word_subquery(
         foci: Every focus of the question; empty means only this one.
         history: Finished steps of this question.
         glossary: Short and full forms.
+        thesaurus: Words that documents use for one thing.
 
     Returns:
-        At most 60 words. Not a repetition of an earlier subquery of this question while another wording is left.
+        At most 80 words. Not a repetition of an earlier subquery of this question while another wording is left.
     """
-    scene = _Scene(question, tuple(options), focus, tuple(foci) or (focus,), history, glossary)
-    scene = _Scene(*_shared(scene), found=_names_found(scene))
+    scene = _Scene(question, tuple(options), focus, tuple(foci) or (focus,), history, glossary, thesaurus)
+    scene = replace(scene, found=_names_found(scene))
     used = {_key(search.text) for search in history.searches}
     attempt = sum(search.focus_id == focus.id for search in history.searches)
     wordings = _WORDINGS[min(attempt, len(_WORDINGS) - 1) :] + _WORDINGS[: min(attempt, len(_WORDINGS) - 1)]
@@ -113,24 +120,32 @@ def word_subquery(
     return text or _cut([question])
 
 
-def _shared(scene: _Scene) -> tuple[str, tuple[str, ...], Focus, tuple[Focus, ...], History, Glossary]:
-    """The fields that a scene with names has in common with the one without."""
-    return scene.question, scene.options, scene.focus, scene.foci, scene.history, scene.glossary
-
-
 def _expanded(scene: _Scene) -> list[str]:
-    """The focus in its own words with names found for it, acronyms both ways and what sets the options apart."""
+    """The focus as it stands, then as keywords with names found for it, related words and other forms."""
     text = scene.focus.text
     if scene.found:
         # The evidence now says what the words in brackets only stood for.
         text = _BRACKETED.sub("", text)
-    return [text, *scene.found, *_other_forms(scene, text), *_option_terms(scene)]
+    words = _own_words(text)
+    related = scene.thesaurus.related(text)
+    # Said twice, the asker's own words outweigh the words added to them.
+    keywords = [*words, *related] if related else []
+    # Of a short focus an acronym is the subject; in a longer one the full form of a common unit only drowns the rest.
+    forms = _other_forms(scene, text, with_common=len(words) <= _SHORT)
+    return [
+        *([text] if len(text.split()) <= _LONGEST // 2 else words),
+        *scene.found,
+        *forms,
+        *_option_terms(scene),
+        *keywords,
+    ]
 
 
 def _with_feedback(scene: _Scene) -> list[str]:
-    """Content words of the focus and the words that stand beside them in the evidence."""
-    words = _own_words(scene.focus.text)
-    return [*words, *scene.found, *_feedback(scene, words), *_other_forms(scene, " ".join(words))]
+    """Content words of the focus, words that stand beside them in the evidence, and every other form."""
+    words = _own_words(_BRACKETED.sub("", scene.focus.text))
+    forms = _other_forms(scene, " ".join(words), with_common=True)
+    return _distinct([*words, *scene.found, *_feedback(scene, words), *forms])
 
 
 def _relaxed(scene: _Scene) -> list[str]:
@@ -139,13 +154,13 @@ def _relaxed(scene: _Scene) -> list[str]:
     names = [word for word in words if not word.islower()]
     long = sorted((word for word in words if word.islower()), key=lambda word: (-len(word), word))[:3]
     kept = [word for word in words if word in {*names, *long}]
-    return [*kept, *scene.found, *_other_forms(scene, " ".join(kept), with_common=True)]
+    return _distinct([*kept, *scene.found, *_other_forms(scene, " ".join(kept), with_common=True)])
 
 
 def _whole_question(scene: _Scene) -> list[str]:
     """Content words of the whole question, for a focus that lost what it is about."""
     words = _own_words(f"{scene.focus.text} {scene.question}")
-    return [*words, *_other_forms(scene, " ".join(words)), *_option_terms(scene)]
+    return _distinct([*words, *_other_forms(scene, " ".join(words)), *_option_terms(scene)])
 
 
 _WORDINGS: Final[tuple[Callable[[_Scene], list[str]], ...]] = (_expanded, _with_feedback, _relaxed, _whole_question)
@@ -157,6 +172,11 @@ def _own_words(text: str) -> list[str]:
     for word in content_words(text):
         seen.setdefault(word.lower(), word)
     return list(seen.values())
+
+
+def _distinct(parts: list[str]) -> list[str]:
+    """Words of all parts, each once."""
+    return list({word.lower(): word for word in " ".join(parts).split()}.values())
 
 
 def _other_forms(scene: _Scene, text: str, *, with_common: bool = False) -> tuple[str, ...]:
@@ -223,7 +243,7 @@ def _feedback(scene: _Scene, words: list[str]) -> list[str]:
     for score, sentence in _best_sentences(list(scene.history.passages), set(terms(scene.focus.text))):
         for word in content_words(sentence):
             key = stem(word)
-            if key not in asked and not key.isdigit():
+            if key not in asked and _PLAIN.fullmatch(word):
                 shown.setdefault(key, word)
                 counts[key] += score
     best = sorted(counts, key=lambda key: (-counts[key], shown[key].islower(), key))

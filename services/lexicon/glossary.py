@@ -59,7 +59,7 @@ class Glossary:
         return self._entries
 
     def find(self, word: str) -> GlossaryEntry | None:
-        """The entry of a short form of one word, also as a plural or possessive (``O-RUs``); None where it is not known."""
+        """The entry of a short form of one word, plural and possessive too (``O-RUs``); None where it is not known."""
         return (
             self._short.get(word)
             or self._short.get(_INFLECTED.sub("", word))

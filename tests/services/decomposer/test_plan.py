@@ -119,7 +119,7 @@ def test_any_text_gives_a_well_formed_plan(question: str) -> None:
 @given(
     st.lists(
         st.sampled_from(
-            "what which how and , ? the service that does it A B difference between versus compare is one then where".split()
+            "what which how and , ? the service that does it A B difference between versus compare is one where".split()
         ),
         min_size=1,
         max_size=120,

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from services.decomposer.plan import Focus, plan_foci
 from services.decomposer.subquery import EarlierPassage, EarlierSearch, History, word_subquery
 from services.lexicon.glossary import load_glossary
+from services.lexicon.thesaurus import load_thesaurus
 
 _ROUTE = (
     "When a second xApp joins a subscription, one platform service is asked to extend the routing. "
@@ -15,7 +16,7 @@ _ROUTE = (
 
 def _word(question: str, number: int = 0, history: History | None = None, options: tuple[str, ...] = ()) -> str:
     foci = plan_foci(question)
-    return word_subquery(question, options, foci[number], foci, history or History(), load_glossary())
+    return word_subquery(question, options, foci[number], foci, history or History(), load_glossary(), load_thesaurus())
 
 
 def test_acronym_is_expanded() -> None:
@@ -24,6 +25,21 @@ def test_acronym_is_expanded() -> None:
 
 def test_full_form_is_contracted() -> None:
     assert "DRX" in _word("What stops discontinuous reception?").split()
+
+
+def test_full_form_of_a_unit_that_every_document_names_does_not_drown_a_longer_focus() -> None:
+    subquery = _word("After how many frames does the O-DU report the loss of the fronthaul link to the alarm list?")
+    assert "distributed unit" not in subquery
+
+
+def test_acronym_that_is_the_subject_is_expanded_however_common() -> None:
+    assert "O-RAN distributed unit" in _word("What is the O-DU?")
+
+
+def test_words_of_the_documents_are_added_and_the_own_words_outweigh_them() -> None:
+    words = _word("How can a service get a valid bearer token?").split()
+    assert "JWT" in words
+    assert words.count("bearer") == 2 and words.count("JWT") == 1
 
 
 def test_dependent_focus_takes_the_name_found_in_the_evidence_of_its_dependency() -> None:
@@ -72,6 +88,6 @@ def test_order_of_options_plays_no_part(options: list[str]) -> None:
 def test_any_text_gives_a_subquery_within_bounds(question: str, passage: str) -> None:
     focus = Focus("f2", question, ("f1",))
     history = History((EarlierSearch("f2", question),), (EarlierPassage(passage),))
-    subquery = word_subquery(question, (), focus, (), history, load_glossary())
+    subquery = word_subquery(question, (), focus, (), history, load_glossary(), load_thesaurus())
     assert subquery.strip()
-    assert len(subquery.split()) <= 60
+    assert len(subquery.split()) <= 80
