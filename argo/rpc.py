@@ -1,7 +1,7 @@
 """gRPC plumbing that every process shares: channels, calls with a deadline and a span, and the error edge.
 
-Server spans come from OpenTelemetry's own interceptor. Client spans are made here, because that library's client
-interceptor never ends the span of a call that is cancelled, and a fan-out cancels calls in its normal work.
+Spans are made here and in :mod:`argo.server_span`. OpenTelemetry's client interceptor never ends the span of a call
+that is cancelled, and a fan-out cancels calls in its normal work.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from argo.errors import (
     UnavailableError,
     error_class,
 )
+from argo.server_span import traced_streaming, traced_unary
 from argo.telemetry import Telemetry, tracer
 
 __all__ = [
@@ -172,14 +173,14 @@ def error_from_rpc(error: grpc.aio.AioRpcError, method: str, target: str, timeou
     """
     code, details = error.code(), error.details() or ""
     cls = error_class(code)
-    if cls is DeadlineExceededError:
+    if cls is DeadlineExceededError and not _said_by_argo(error):
         bound = f"{timeout_s:.3f} s" if timeout_s is not None else "none set here"
         return DeadlineExceededError(f"{method} did not finish by its deadline ({bound})")
     if cls is UnavailableError and not _said_by_argo(error):
         cause = details.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
         return UnavailableError(f"{method} could not reach {target}: {cause}")
     if cls is ResourceExhaustedError and "message larger than max" in details:
-        direction = "request" if details.startswith(("Sent", "CLIENT: Sent", "SERVER: Received")) else "message"
+        direction = "request" if details.startswith(("Sent", "CLIENT: Sent", "SERVER: Received")) else "reply"
         bound_bytes = limits.REQUEST_BYTES if direction == "request" else limits.REPLY_BYTES
         return ResourceExhaustedError(f"{method}: the {direction} is over its limit of {bound_bytes} bytes: {details}")
     return cls(details or f"{method} failed with {code.name}")
@@ -299,38 +300,51 @@ class Caller:
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """The edge of a server: maps errors to statuses once, and gives a deadline to calls that came without.
+    """The edge of a server: maps errors to statuses once, gives a deadline to calls without one, and makes the span.
 
     An :class:`ArgoError` becomes its own status and message. Anything else is a bug: its traceback goes to the log
     under an id, and the caller gets INTERNAL with that id and nothing of the inside.
 
     Args:
         default_deadline_s: Seconds that a call without a deadline may take.
+        telemetry: Where the span of each call goes; None for nowhere.
     """
 
-    def __init__(self, default_deadline_s: float) -> None:
+    def __init__(self, default_deadline_s: float, telemetry: Telemetry | None = None) -> None:
         self._default_deadline_s = default_deadline_s
+        self._telemetry = telemetry if telemetry is not None and telemetry.enabled else None
+        self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the handler of one call."""
+        """Wrap the handler of one call; a method's handler is wrapped once, since it never changes."""
+        method = handler_call_details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is not None:
+            return wrapped
         handler = await continuation(handler_call_details)
         # Health watches and reflection are open-ended streams of libraries that do their own errors.
-        if handler is None or not handler_call_details.method.startswith("/argo."):
+        if handler is None or not method.startswith("/argo."):
             return handler
-        method = handler_call_details.method
+        self._wrapped[method] = wrapped = self._wrap(handler, method)
+        return wrapped
+
+    def _wrap(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
+        behaviour: Any
         make: Any
         if handler.response_streaming:
-            behaviour: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             make = (
                 grpc.stream_stream_rpc_method_handler
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            wrapped: Any = self._streaming(behaviour, method)
+            behaviour = self._streaming(behaviour, method)
+            if self._telemetry is not None:
+                behaviour = traced_streaming(behaviour, method, self._telemetry.tracer)
         else:
             behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
             make = (
@@ -338,11 +352,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 if handler.request_streaming
                 else grpc.unary_unary_rpc_method_handler
             )
-            wrapped = self._unary(behaviour, method)
+            behaviour = self._unary(behaviour, method)
+            if self._telemetry is not None:
+                behaviour = traced_unary(behaviour, method, self._telemetry.tracer)
         return cast(
             "grpc.RpcMethodHandler[Any, Any]",
             make(
-                wrapped,
+                behaviour,
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             ),
@@ -350,41 +366,42 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, behaviour: Any, method: str) -> Any:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            clock = asyncio.timeout(self._default_deadline_s)
             try:
-                async with self._deadline(context):
+                # gRPC cancels the handler when a caller's own deadline passes; only its absence needs a clock of ours.
+                if context.time_remaining() is not None:
+                    return await behaviour(request, context)
+                async with clock:
                     return await behaviour(request, context)
             except Exception as error:
-                await self._abort(error, context, method)
+                await self._abort(self._blamed(error, clock), context, method)
 
         return handle
 
     def _streaming(self, behaviour: Any, method: str) -> Any:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             replies = behaviour(request, context)
+            clock = asyncio.timeout(self._default_deadline_s if context.time_remaining() is None else None)
             try:
-                async with self._deadline(context), contextlib.aclosing(replies):
+                async with clock, contextlib.aclosing(replies):
                     async for reply in replies:
                         yield reply
             except Exception as error:
-                await self._abort(error, context, method)
+                await self._abort(self._blamed(error, clock), context, method)
 
         return handle
 
-    @contextlib.asynccontextmanager
-    async def _deadline(self, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-        # gRPC cancels the handler when a caller's own deadline passes; only its absence needs a clock of ours.
-        limit = self._default_deadline_s if context.time_remaining() is None else None
-        async with asyncio.timeout(limit):
-            yield
+    def _blamed(self, error: Exception, clock: asyncio.Timeout) -> Exception:
+        # A TimeoutError from inside a service, with our clock still running, is that service's bug.
+        if not isinstance(error, TimeoutError) or not clock.expired():
+            return error
+        return DeadlineExceededError(
+            f"no deadline was set, and the server's own of {self._default_deadline_s:g} s passed"
+        )
 
     async def _abort(self, error: Exception, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
         if isinstance(error, ArgoError):
             await context.abort(error.code, error.message, ((_MARK, "1"),))
-        if isinstance(error, TimeoutError):
-            await context.abort(
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-                f"no deadline was set, and the server's own of {self._default_deadline_s:g} s passed",
-            )
         if isinstance(error, grpc.aio.AbortError | grpc.aio.UsageError):
             raise error
         reference = secrets.token_hex(4)
