@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 
 from argo.errors import UnavailableError
+from argo.settings import ClientSettings
 from deploy.error import StackRunningError
 from deploy.layout import Layout, check_documents
 from deploy.plan import ORCHESTRATOR, RETRIEVER, ROOT, StackPlan, embedder_of, make_plan, set_ports, take_ports
@@ -25,8 +27,10 @@ from deploy.terminal import Terminal
 __all__ = ["AskLine", "Launcher"]
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ARGO: Final = str(Path(sys.executable).with_name("argo"))
 _HEALTH_S: Final = 2.0
 _INDEX_TRIES: Final = 3
+_HELD_PAUSE_S: Final = 0.2
 
 
 class AskLine(Protocol):
@@ -121,10 +125,16 @@ class Launcher:
             async with asyncio.TaskGroup() as group:
                 group.create_task(stack.supervise(changed))
                 await self._index_patiently(stack, plan)
-                self._terminal.line(
-                    f"up: orchestrator {plan.targets[ORCHESTRATOR]}, retriever {plan.targets[RETRIEVER]}; "
-                    "Ctrl-C stops it"
-                )
+                self._tell_up(plan)
+
+    def _tell_up(self, plan: StackPlan) -> None:
+        orchestrator, retriever = plan.targets[ORCHESTRATOR], plan.targets[RETRIEVER]
+        self._terminal.line(f"up: orchestrator {orchestrator}, retriever {retriever}; Ctrl-C stops it")
+        known = ClientSettings.model_fields
+        usual = (known["target"].default, known["retriever_target"].default) == (orchestrator, retriever)
+        where = "" if usual else f" --target {orchestrator} --retriever-target {retriever}"
+        self._terminal.line(f'in another terminal: {_ARGO}{where} ask "What is the A1 interface for?"')
+        self._terminal.line(f"where its time went: {_ARGO} trace --dir {plan.layout.span_dir}")
 
     async def _index_patiently(self, stack: Stack, plan: StackPlan) -> None:
         from deploy.documents import index_documents
@@ -163,15 +173,27 @@ class Launcher:
         """
         if docs is not None:
             check_documents(docs)
+        deadline = time.monotonic() + self._settings.start_timeout_s
         with _signals_exit():
-            record = self._fitting(docs)
-            if record is not None:
-                from deploy.documents import index_documents
+            while True:
+                record = self._fitting(docs)
+                if record is not None:
+                    return self._ask_running(record, ask_line)
+                try:
+                    return self._ask_alone(docs, ask_line)
+                except StackRunningError:
+                    # Another question on the same documents, or a stack that is just starting: both are soon over.
+                    if time.monotonic() > deadline:
+                        raise
+                    self._terminal.passing("waiting for another launcher that holds the index of these documents ...")
+                    time.sleep(_HELD_PAUSE_S)
 
-                self._terminal.line(f"asking the stack that runs at {record.targets[ORCHESTRATOR]} (pid {record.pid})")
-                asyncio.run(index_documents(record.targets, Path(record.docs), self._terminal))
-                return ask_line()(record.targets, self.state_dir / "span")
-            return self._ask_alone(docs, ask_line)
+    def _ask_running(self, record: StackRecord, ask_line: Callable[[], AskLine]) -> int:
+        from deploy.documents import index_documents
+
+        self._terminal.line(f"asking the stack that runs at {record.targets[ORCHESTRATOR]} (pid {record.pid})")
+        asyncio.run(index_documents(record.targets, Path(record.docs), self._terminal))
+        return ask_line()(record.targets, self.state_dir / "span")
 
     def _ask_alone(self, docs: Path | None, ask_line: Callable[[], AskLine]) -> int:
         plan = self.plan(docs, ephemeral=True)
