@@ -87,6 +87,8 @@ ENGINE: Final = "argo.engine"
 TEXT: Final = "argo.text"
 
 _SCOPE: Final = "argo"
+# json.dumps makes a new encoder at each call that has options.
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class SpanFileExporter(SpanExporter):
@@ -107,7 +109,7 @@ class SpanFileExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Append the spans; a full or unwritable disk drops them, since tracing never stops an answer."""
-        text = "".join(json.dumps(self._record(span), separators=(",", ":")) + "\n" for span in spans)
+        text = "".join(_encode(self._record(span)) + "\n" for span in spans)
         try:
             with self._lock:
                 if self._path.exists() and self._path.stat().st_size > self._rotate_bytes:
