@@ -84,7 +84,8 @@ class SqliteSessionStore:
             with self._connection:
                 return work(self._connection)
         except sqlite3.OperationalError as error:
-            code = getattr(error, "sqlite_errorcode", None)
+            # The low byte is the kind; the rest of an extended code says more (https://www.sqlite.org/rescode.html).
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_FULL:
                 raise ResourceExhaustedError(f"session_path {self._path}: the disk is full") from None
             if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
@@ -110,27 +111,35 @@ class SqliteSessionStore:
             ) from None
         self._lock_file = lock
         try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            connection = sqlite3.connect(self._path, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA foreign_keys = ON")
+            self._connection = self._connect()
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise NotReadyError(f"session_path {self._path} is not a usable session file: {error}") from None
+        # Whoever left them running is dead: the lock was free.
+        self._commit(lambda db: self._interrupt(db, "status = 'running'"))
+
+    def _connect(self) -> sqlite3.Connection:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            # The mode above is for a new file only; SQLite gives its side files the mode of this one.
+            os.fchmod(file, 0o600)
+        finally:
+            os.close(file)
+        connection = sqlite3.connect(self._path, check_same_thread=False)
+        try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _SCHEMA_VERSION):
                 raise NotReadyError(
                     f"session_path {self._path} has schema {version}, not {_SCHEMA_VERSION}; move the file away"
                 )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
             connection.executescript(_SCHEMA)
             connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise NotReadyError(f"session_path {self._path} is not a usable session file: {error}") from None
-        self._connection = connection
-        # Whoever left them running is dead: the lock was free.
-        self._commit(
-            lambda db: db.execute(
-                "UPDATE session SET status = 'interrupted', updated_at_s = ? WHERE status = 'running'", (time.time(),)
-            )
-        )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     async def close(self) -> None:
         """Finish what is being written and give the lock back."""
@@ -188,13 +197,7 @@ class SqliteSessionStore:
 
     async def interrupt(self, session_id: str) -> None:
         """A running session becomes interrupted."""
-        await self._run(
-            lambda db: db.execute(
-                "UPDATE session SET status = 'interrupted', updated_at_s = ?"
-                " WHERE session_id = ? AND status = 'running'",
-                (time.time(), session_id),
-            )
-        )
+        await self._run(lambda db: self._interrupt(db, "status = 'running' AND session_id = ?", session_id))
 
     async def resume(self, session_id: str) -> SessionRecord:
         """An interrupted session becomes running, once."""
@@ -243,6 +246,13 @@ class SqliteSessionStore:
 
     async def _update(self, session_id: str, assignment: str, *values: bytes | str) -> None:
         await self._run(lambda db: self._touch(db, session_id, assignment, *values))
+
+    def _interrupt(self, db: sqlite3.Connection, which: str, *values: str) -> None:
+        now = time.time()
+        db.execute(
+            f"UPDATE session SET status = 'interrupted', updated_at_s = ?, expires_at_s = ? WHERE {which}",
+            (now, now + self._ttl_s, *values),
+        )
 
     def _touch(self, db: sqlite3.Connection, session_id: str, assignment: str, *values: bytes | str) -> None:
         now = time.time()

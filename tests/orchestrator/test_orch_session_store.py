@@ -1,0 +1,253 @@
+"""The session store on SQLite, against the port's promises."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from argo.errors import InvalidArgumentError, NotFoundError, NotReadyError
+from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
+from orchestrator.session import SessionStatus
+from orchestrator.session_sqlite import SqliteSessionStore
+
+REQUEST = orchestrator_pb2.AskRequest(question="What is E2?", session_id="s1", seed=7)
+HOUR_S = 3600.0
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteSessionStore]:
+    opened = SqliteSessionStore(tmp_path / "folder" / "sessions.db", HOUR_S)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def step(index: int, text: str = "find") -> session_pb2.RecordedStep:
+    return session_pb2.RecordedStep(
+        finished=orchestrator_pb2.StepFinished(index=index, progress_after=index / 10),
+        searches=[orchestrator_pb2.PassagesEvent(step=index, subquery=types_pb2.Subquery(text=text))],
+    )
+
+
+async def test_a_session_is_read_back_as_it_was_recorded(store: SqliteSessionStore) -> None:
+    assert await store.begin("s1", REQUEST) is None
+    plan = session_pb2.RecordedPlan(foci=[types_pb2.Focus(id="f1", text="alpha")])
+    await store.plan("s1", plan)
+    await store.step("s1", step(1))
+    await store.step("s1", step(2))
+    record = await store.get("s1")
+    assert record.status is SessionStatus.RUNNING
+    assert record.request == REQUEST
+    assert record.plan == plan
+    assert list(record.steps) == [step(1), step(2)]
+    assert record.step_count == 2
+    assert record.expires_at_s == pytest.approx(record.updated_at_s + HOUR_S)
+    event = orchestrator_pb2.AskEvent(session_id="s1", answer=orchestrator_pb2.Answer(text="it"))
+    await store.finish("s1", event)
+    assert (await store.get("s1")).status is SessionStatus.FINISHED
+    assert (await store.get("s1")).answer == event
+
+
+async def test_an_id_in_use_returns_what_is_there_and_changes_nothing(store: SqliteSessionStore) -> None:
+    await store.begin("s1", REQUEST)
+    there = await store.begin("s1", orchestrator_pb2.AskRequest(question="Another?"))
+    assert there is not None
+    assert there.request == REQUEST
+
+
+async def test_a_step_recorded_twice_keeps_the_first(store: SqliteSessionStore) -> None:
+    await store.begin("s1", REQUEST)
+    await store.step("s1", step(1, "first"))
+    await store.step("s1", step(1, "second"))
+    assert list((await store.get("s1")).steps) == [step(1, "first")]
+
+
+async def test_a_running_session_is_interrupted_and_any_other_is_left(store: SqliteSessionStore) -> None:
+    await store.begin("s1", REQUEST)
+    await store.interrupt("s1")
+    assert (await store.get("s1")).status is SessionStatus.INTERRUPTED
+    await store.begin("s2", REQUEST)
+    await store.fail("s2", "UNAVAILABLE", "gone")
+    await store.interrupt("s2")
+    record = await store.get("s2")
+    assert (record.status, record.error_code, record.error_message) == (SessionStatus.FAILED, "UNAVAILABLE", "gone")
+
+
+async def test_an_interrupted_session_is_resumed_once(store: SqliteSessionStore) -> None:
+    await store.begin("s1", REQUEST)
+    with pytest.raises(NotReadyError, match="s1 is running; only an interrupted one can be resumed"):
+        await store.resume("s1")
+    await store.interrupt("s1")
+    await store.resume("s1")
+    with pytest.raises(NotReadyError, match="s1 is running"):
+        await store.resume("s1")
+    assert (await store.get("s1")).resumed == 1
+
+
+async def test_an_unknown_session_is_named(store: SqliteSessionStore) -> None:
+    for call in (store.get, store.resume, store.delete):
+        with pytest.raises(NotFoundError, match="'nobody' is not known"):
+            await call("nobody")
+
+
+async def test_what_a_dead_orchestrator_left_running_is_interrupted_when_the_file_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    first = SqliteSessionStore(path, HOUR_S)
+    await first.open()
+    await first.begin("s1", REQUEST)
+    await first.step("s1", step(1))
+    # Closed without a word about the session, which is all that a kill leaves behind.
+    await first.close()
+    second = SqliteSessionStore(path, HOUR_S)
+    await second.open()
+    record = await second.get("s1")
+    assert record.status is SessionStatus.INTERRUPTED
+    assert list(record.steps) == [step(1)]
+    await second.close()
+
+
+async def test_pages_hold_every_session_once_newest_first(store: SqliteSessionStore) -> None:
+    names = [f"s{n}" for n in range(7)]
+    for name in names:
+        await store.begin(name, REQUEST)
+    listed, token, pages = [], "", 0
+    while True:
+        page = await store.list(3, token, None)
+        listed += [record.session_id for record in page.sessions]
+        pages += 1
+        token = page.next_page_token
+        if not token:
+            break
+    assert listed == names[::-1]
+    assert pages == 3
+
+
+async def test_a_full_last_page_has_no_token(store: SqliteSessionStore) -> None:
+    for n in range(2):
+        await store.begin(f"s{n}", REQUEST)
+    assert (await store.list(2, "", None)).next_page_token == ""
+
+
+async def test_a_list_is_narrowed_to_a_status(store: SqliteSessionStore) -> None:
+    for n in range(3):
+        await store.begin(f"s{n}", REQUEST)
+    await store.interrupt("s1")
+    page = await store.list(10, "", SessionStatus.INTERRUPTED)
+    assert [record.session_id for record in page.sessions] == ["s1"]
+
+
+@pytest.mark.parametrize("token", ["x", "AAAA", "bm90IGEgdG9rZW4=", "é", "a" * 300])
+async def test_a_foreign_page_token_is_refused(store: SqliteSessionStore, token: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="page_token must be one that ListSessions returned"):
+        await store.list(10, token, None)
+
+
+async def test_a_deleted_session_is_gone_with_its_steps(store: SqliteSessionStore) -> None:
+    await store.begin("s1", REQUEST)
+    await store.step("s1", step(1))
+    with pytest.raises(NotReadyError, match="s1 is running; cancel it before deleting it"):
+        await store.delete("s1")
+    await store.interrupt("s1")
+    await store.delete("s1")
+    with pytest.raises(NotFoundError):
+        await store.get("s1")
+    assert await store.begin("s1", REQUEST) is None
+    assert not (await store.get("s1")).steps
+
+
+async def test_sessions_past_their_time_are_pruned_but_never_a_running_one(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    short = SqliteSessionStore(path, 1e-6)
+    await short.open()
+    # The first begin of a store prunes, the next only after a minute: these two stay until the file is opened again.
+    await short.begin("running", REQUEST)
+    await short.begin("old", REQUEST)
+    await short.fail("old", "INTERNAL", "")
+    await short.close()
+    later = SqliteSessionStore(path, 1e-6)
+    await later.open()
+    await later.resume("running")
+    await later.begin("new", REQUEST)
+    assert [record.session_id for record in (await later.list(10, "", None)).sessions] == ["new", "running"]
+    await later.close()
+
+
+async def test_becoming_interrupted_is_a_change_that_puts_the_expiry_off(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    short = SqliteSessionStore(path, 1e-6)
+    await short.open()
+    await short.begin("s1", REQUEST)
+    await short.begin("s2", REQUEST)
+    await short.close()
+    longer = SqliteSessionStore(path, HOUR_S)
+    await longer.open()
+    # Killed long ago, found now: the operator has the whole time to live to resume it.
+    await longer.begin("new", REQUEST)
+    record = await longer.get("s1")
+    assert record.status is SessionStatus.INTERRUPTED
+    assert record.expires_at_s == pytest.approx(record.updated_at_s + HOUR_S)
+    await longer.close()
+
+
+async def test_every_file_of_the_store_is_readable_by_its_owner_only(store: SqliteSessionStore, tmp_path: Path) -> None:
+    await store.begin("s1", REQUEST)
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "folder").iterdir()}
+    assert set(files) == {"sessions.db", "sessions.db-wal", "sessions.db-shm", "sessions.db.lock"}
+    assert set(files.values()) == {0o600}
+
+
+async def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    path.touch(mode=0o644)
+    store = SqliteSessionStore(path, HOUR_S)
+    await store.open()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    await store.close()
+
+
+async def test_a_second_orchestrator_on_the_same_file_is_refused(store: SqliteSessionStore, tmp_path: Path) -> None:
+    second = SqliteSessionStore(tmp_path / "folder" / "sessions.db", HOUR_S)
+    with pytest.raises(NotReadyError, match="is owned by another orchestrator"):
+        await second.open()
+    await second.close()
+    assert await store.begin("s1", REQUEST) is None
+
+
+async def test_a_file_of_another_schema_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    store = SqliteSessionStore(path, HOUR_S)
+    with pytest.raises(NotReadyError, match="has schema 99, not 1; move the file away"):
+        await store.open()
+    await store.close()
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    db.close()
+
+
+async def test_a_file_of_another_program_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    path.write_text("not a database, but long enough to look like a file with a header " * 4)
+    store = SqliteSessionStore(path, HOUR_S)
+    with pytest.raises(NotReadyError, match=r"sessions.db is not a usable session file"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = SqliteSessionStore(tmp_path / "file" / "sessions.db", HOUR_S)
+    with pytest.raises(NotReadyError, match="cannot be opened"):
+        await store.open()
+    await store.close()
+
+
+async def test_a_store_that_was_never_opened_can_be_closed(tmp_path: Path) -> None:
+    await SqliteSessionStore(tmp_path / "sessions.db", HOUR_S).close()
