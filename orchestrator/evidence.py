@@ -87,14 +87,15 @@ class Evidence:
         return len(self._merged)
 
     def kept(self) -> list[types_pb2.Passage]:
-        """The passages within the cap, best first; the order is the same for the same lists."""
+        """The passages within the cap, best first; the same for the same lists, in whatever order they came back."""
+        lists = sorted(self.lists, key=lambda ranked: (ranked.focus_id, ranked.text))
         fused: dict[str, float] = {}
-        for ranked in self.lists:
+        for ranked in lists:
             for rank, passage in enumerate(ranked.passages):
                 fused[passage.id] = fused.get(passage.id, 0.0) + 1.0 / (_FUSION_OFFSET + rank)
         chosen: dict[str, None] = {}
         words = 0
-        for identity in self._turns(fused):
+        for identity in _turns(lists, fused):
             passage = self._merged[identity]
             size = len(passage.text.split())
             if words + size > self.max_words:
@@ -106,26 +107,27 @@ class Evidence:
         order = sorted(chosen, key=lambda identity: (-fused[identity], identity))
         return [self._merged[identity] for identity in order]
 
-    def _turns(self, fused: dict[str, float]) -> list[str]:
-        """Every passage once: lists take turns, each giving its best remaining one by fused score."""
-        queues = [sorted(ranked.passages, key=lambda p: (-fused[p.id], p.id)) for ranked in self.lists]
-        order: dict[str, None] = {}
-        depth = max((len(queue) for queue in queues), default=0)
-        positions = [0] * len(queues)
-        for _ in range(depth):
-            for index, queue in enumerate(queues):
-                while positions[index] < len(queue) and queue[positions[index]].id in order:
-                    positions[index] += 1
-                if positions[index] < len(queue):
-                    order[queue[positions[index]].id] = None
-        return list(order)
-
     def best_relevance(self, focus_id: str, kept: Sequence[types_pb2.Passage]) -> float:
         """Largest relevance of the kept passages to one focus; 0 where none has been judged against it."""
         return max(
             (entry.relevance for passage in kept for entry in passage.focus_relevance if entry.focus_id == focus_id),
             default=0.0,
         )
+
+
+def _turns(lists: Sequence[RankedList], fused: dict[str, float]) -> list[str]:
+    """Every passage once: lists take turns, each giving its best remaining one by fused score."""
+    queues = [sorted(ranked.passages, key=lambda p: (-fused[p.id], p.id)) for ranked in lists]
+    order: dict[str, None] = {}
+    depth = max((len(queue) for queue in queues), default=0)
+    positions = [0] * len(queues)
+    for _ in range(depth):
+        for index, queue in enumerate(queues):
+            while positions[index] < len(queue) and queue[positions[index]].id in order:
+                positions[index] += 1
+            if positions[index] < len(queue):
+                order[queue[positions[index]].id] = None
+    return list(order)
 
 
 def _raise_relevance(known: types_pb2.Passage, found: types_pb2.Passage) -> None:
