@@ -6,7 +6,7 @@ import sys
 
 from argo.server import run
 from argo.telemetry import Telemetry
-from orchestrator.servicer import Orchestrator
+from orchestrator.service import Orchestrator
 from orchestrator.session_sqlite import SqliteSessionStore
 from orchestrator.settings import OrchestratorSettings
 

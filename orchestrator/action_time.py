@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from argo.errors import InvalidArgumentError
@@ -13,7 +13,7 @@ from argo.limits import FAN_OUT
 from orchestrator.action import Action, ActionKind
 from orchestrator.parameter import check_names, check_number
 
-__all__ = ["BUILTIN_TIMES", "ActionTimes", "AnswerMode", "microseconds_down", "microseconds_up"]
+__all__ = ["BUILTIN_TIMES", "ActionTimes", "AnswerMode", "microseconds_down", "microseconds_up", "with_reason"]
 
 _LONGEST_S: Final = 3_600.0
 _NANOSECOND_US: Final = 1e-3
@@ -121,3 +121,10 @@ BUILTIN_TIMES: Final = ActionTimes(
     extractive_answer_s=0.015,
 )
 """The `builtin` engines' profile until it is measured: chosen, not measured, and generous for rules on a CPU."""
+_UNMEASURED_REASON_S: Final = 0.25
+"""Time of a note until it is measured: chosen, so that a note still fits into the default budget."""
+
+
+def with_reason(times: ActionTimes) -> ActionTimes:
+    """Return times for a stack in which a language model runs: the measured ones, or a chosen time for a note."""
+    return times if times.reason_s is not None else replace(times, reason_s=_UNMEASURED_REASON_S)

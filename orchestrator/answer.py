@@ -12,12 +12,12 @@ from orchestrator.peer import FATAL, HopLog, Peers
 from orchestrator.question import Question
 from orchestrator.state import QuestionState
 
-__all__ = ["answer_event", "write_answer"]
+__all__ = ["FALLBACK_S", "answer_event", "write_answer"]
 
 _LOG = logging.getLogger(__name__)
 _QUOTED_PASSAGES: Final = 3
 _QUOTED_WORDS: Final = 60
-_FALLBACK_S: Final = 0.05
+FALLBACK_S: Final = 0.05
 """Kept back from the call's deadline, so that the fallback can still reach the caller."""
 _LATE_S: Final = 0.5
 """How far past a soft budget the synthesizer is waited for before its answer is given up."""
@@ -37,7 +37,7 @@ async def write_answer(
     """
     kept = state.evidence.kept()
     time_left_s = question.time_left_s()
-    timeout_s = question.hard_left_s() - _FALLBACK_S
+    timeout_s = question.hard_left_s() - FALLBACK_S
     request = synthesizer_pb2.SynthesizeRequest(
         question=question.text,
         options=question.options,
@@ -95,7 +95,8 @@ def _quote(question: Question, kept: Sequence[types_pb2.Passage], reason: str) -
     if question.options:
         answer.option_probabilities.extend([1.0 / len(question.options)] * len(question.options))
     lines = ["The answer could not be written; these are the best passages found."]
-    for number, passage in enumerate(kept[:_QUOTED_PASSAGES], start=1):
+    best = sorted(kept, key=lambda passage: -_relevance(passage))[:_QUOTED_PASSAGES]
+    for number, passage in enumerate(best, start=1):
         words = passage.text.split()
         quote = " ".join(words[:_QUOTED_WORDS]) + (" ..." if len(words) > _QUOTED_WORDS else "")
         lines.append(f'"{quote}" [{number}]')
@@ -106,6 +107,11 @@ def _quote(question: Question, kept: Sequence[types_pb2.Passage], reason: str) -
         )
     answer.text = "\n".join(lines)
     return answer
+
+
+def _relevance(passage: types_pb2.Passage) -> float:
+    """To what was searched or to the focus that it answers best; calibrated, so comparable over searches."""
+    return max([passage.relevance, *(entry.relevance for entry in passage.focus_relevance)])
 
 
 def answer_event(

@@ -6,19 +6,19 @@ killed. Nothing here knows how an action is chosen: the policy does.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from opentelemetry import trace
 
 from argo import telemetry as names
-from argo.errors import ArgoError, UnavailableError
+from argo.errors import UnavailableError
 from argo.telemetry import Telemetry
-from argo.v1 import decomposer_pb2, orchestrator_pb2, session_pb2, types_pb2
+from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
 from orchestrator.action import TERMINATE, ActionKind
-from orchestrator.answer import answer_event, write_answer
+from orchestrator.answer import FALLBACK_S, answer_event, write_answer
 from orchestrator.evidence import Evidence
-from orchestrator.peer import FATAL, HopLog, Peers
+from orchestrator.peer import HopLog, Peers
+from orchestrator.plan import plan_question
 from orchestrator.policy import Decision, Policy, PolicyState
 from orchestrator.policy_book import PolicyBook
 from orchestrator.progress import StepOutcome
@@ -30,7 +30,6 @@ from orchestrator.step import StepResult, StepRunner
 
 __all__ = ["QuestionLoop"]
 
-_LOG = logging.getLogger(__name__)
 _IDLE_STEPS = 2
 """Steps in a row without progress that end the loop."""
 _SHORTEST_CALL_S = 0.001
@@ -93,7 +92,9 @@ class QuestionLoop:
     async def _state(self, recorded: SessionRecord | None) -> QuestionState:
         plan = recorded.plan if recorded is not None else None
         if plan is None:
-            plan = await self._plan()
+            # A decomposer that hangs must leave time for a search.
+            timeout_s = max(self._call_timeout_s() / 2, _SHORTEST_CALL_S)
+            plan = await plan_question(self._question, self._peers, self._hops, timeout_s)
             await self._store.plan(self._question.session_id, plan)
         state = QuestionState(
             foci=plan.foci,
@@ -109,31 +110,13 @@ class QuestionLoop:
             state.replay(step)
         return state
 
-    async def _plan(self) -> session_pb2.RecordedPlan:
-        whole = types_pb2.Focus(id="f1", text=self._question.text)
-        if self._question.strategy.question_only:
-            return session_pb2.RecordedPlan(foci=[whole])
-        request = decomposer_pb2.PlanFociRequest(question=self._question.text, options=self._question.options)
-        try:
-            reply = await self._peers.plan_foci(request, self._call_timeout_s(), self._hops)
-        except FATAL:
-            raise
-        except ArgoError as error:
-            _LOG.warning("planning failed: %s", error.code.name)
-            lost = types_pb2.Degradation(
-                kind=types_pb2.DEGRADATION_KIND_DECOMPOSER,
-                detail=f"the question was not split into foci ({error.code.name}); it was searched as it is",
-            )
-            return session_pb2.RecordedPlan(foci=[whole], degradations=[lost])
-        return session_pb2.RecordedPlan(foci=reply.foci)
-
     def _call_timeout_s(self) -> float:
         """Seconds that a call inside a step may take: what is left once the answer's own time is set aside."""
-        left_s = self._question.hard_left_s()
+        left_s = self._question.hard_left_s() - FALLBACK_S
         time_left_s = self._question.time_left_s()
         if time_left_s is not None:
-            left_s = min(left_s, time_left_s - self._book.times.answer_s(self._question.mode))
-        return max(left_s, _SHORTEST_CALL_S)
+            left_s = min(left_s, time_left_s)
+        return max(left_s - self._book.times.answer_s(self._question.mode), _SHORTEST_CALL_S)
 
     def _emit_policy(self, state: QuestionState) -> None:
         question = self._question
@@ -171,6 +154,9 @@ class QuestionLoop:
             )
             if decision.action == TERMINATE:
                 return self._why_terminated(state, decision, time_left_s)
+            if self._call_timeout_s() <= _SHORTEST_CALL_S:
+                # The caller's deadline is nearer than the budget, or there is no budget to plan by.
+                return orchestrator_pb2.END_REASON_BUDGET
             if len(state.steps) >= self._question.max_steps:
                 return orchestrator_pb2.END_REASON_STEP_CAP
             if state.idle_steps >= _IDLE_STEPS:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 from opentelemetry import trace
@@ -21,10 +21,11 @@ from argo.errors import (
     ResourceExhaustedError,
     error_class,
 )
-from argo.server import Service
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, types_pb2
+from orchestrator.action_time import ActionTimes, with_reason
 from orchestrator.loop import QuestionLoop
+from orchestrator.parameter import MdpParameters
 from orchestrator.peer import Peers
 from orchestrator.policy_book import PolicyBook
 from orchestrator.policy_file import load_policy_file
@@ -35,13 +36,13 @@ from orchestrator.session_view import list_reply, list_status, session_reply
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.strategy import STRATEGIES
 
-__all__ = ["Orchestrator", "OrchestratorServicer"]
+__all__ = ["OrchestratorServicer"]
 
 _LOG = logging.getLogger(__name__)
 _DEFAULT_ORIGIN: Final = "defaults"
 _PAGE_SIZE: Final = (1, 100)
 _DEFAULT_PAGE_SIZE: Final = 20
-_PROBE_TIMEOUT_S: Final = 1.0
+_R = TypeVar("_R")
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -73,6 +74,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._telemetry = telemetry
         self._describe = describe
         self._running = 0
+        self._replacing = asyncio.Lock()
         self._origin = _DEFAULT_ORIGIN if settings.policy_file is None else settings.policy_file.name
 
     async def Ask(  # the generated base class names it
@@ -84,7 +86,8 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         accepted.CopyFrom(request)
         accepted.session_id = question.session_id
         with self._admitted():
-            existing = await self._store.begin(question.session_id, accepted)
+            begun = self._store.begin(question.session_id, accepted)
+            existing = await self._claim(question.session_id, begun, lambda record: record is None)
             if existing is not None:
                 yield _repeat(existing, question)
                 return
@@ -100,7 +103,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         if request.HasField("budget_ms"):
             limits.check_budget_ms(request.budget_ms)
         with self._admitted():
-            recorded = await self._store.resume(session_id)
+            recorded = await self._claim(session_id, self._store.resume(session_id), lambda record: True)
             asked = recorded.request
             if request.HasField("budget_ms"):
                 asked.budget_ms = request.budget_ms
@@ -132,6 +135,20 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 f" got {question.budget_ms}"
             )
         return question
+
+    async def _claim(self, session_id: str, claim: Coroutine[Any, Any, _R], is_ours: Callable[[_R], bool]) -> _R:
+        """Await a write that makes a session running; a caller lost meanwhile leaves it interrupted.
+
+        The write itself cannot be called back: left alone, nobody would be answering a session that says so.
+        """
+        write = asyncio.create_task(claim)
+        try:
+            return await asyncio.shield(write)
+        except asyncio.CancelledError:
+            with contextlib.suppress(ArgoError):
+                if is_ours(await write):
+                    await self._store.interrupt(session_id)
+            raise
 
     @contextlib.contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -191,9 +208,11 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 yield event
             await task
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
+            task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                # Fetched, so that asyncio does not report it as lost; whoever left early is not told.
+                task.exception()
 
     async def GetSession(
         self, request: orchestrator_pb2.GetSessionRequest, context: _Context
@@ -230,10 +249,32 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         if path is None:
             raise NotReadyError("there is no policy file to read; set ARGO_ORCHESTRATOR_POLICY_FILE and restart once")
         started = time.perf_counter()
-        content = await asyncio.to_thread(load_policy_file, path)
-        await asyncio.to_thread(self._book.replace, content.parameters, content.times)
+        try:
+            content = await asyncio.to_thread(load_policy_file, path)
+            await self._replace(content.parameters, content.times, reason_available=None)
+        except InvalidArgumentError as error:
+            # The request holds nothing that could be wrong; the file is an operator's.
+            raise NotReadyError(str(error)) from None
         self._origin = path.name
         return orchestrator_pb2.ReloadPolicyResponse(origin=path.name, solve_s=time.perf_counter() - started)
+
+    async def set_reason_available(self, available: bool) -> None:
+        """Take in whether a language model runs; running questions keep the policy that they have."""
+        if available != self._book.reason_available:
+            await self._replace(None, None, reason_available=available)
+            _LOG.info("REASON is %s", "available" if available else "not available: no language model runs")
+
+    async def _replace(
+        self, parameters: MdpParameters | None, times: ActionTimes | None, *, reason_available: bool | None
+    ) -> None:
+        """Change the policies, one change after the other, so that none is lost; None keeps what is there."""
+        async with self._replacing:
+            book = self._book
+            if reason_available or (reason_available is None and book.reason_available):
+                times = with_reason(times or book.times)
+            await asyncio.to_thread(
+                book.replace, parameters or book.parameters, times, reason_available=reason_available
+            )
 
     async def GetInfo(self, request: types_pb2.GetInfoRequest, context: _Context) -> orchestrator_pb2.OrchestratorInfo:
         """This service and those behind it."""
@@ -286,57 +327,3 @@ def _repeat(existing: SessionRecord, question: Question) -> orchestrator_pb2.Ask
         raise error_class(grpc.StatusCode[existing.error_code])(existing.error_message)
     assert existing.answer is not None, "a finished session holds its answer"
     return existing.answer
-
-
-class Orchestrator(Service):
-    """The orchestrator's process: policies, peers and sessions around the servicer."""
-
-    name = "orchestrator"
-    full_name = "argo.v1.OrchestratorService"
-
-    def __init__(self, settings: OrchestratorSettings, telemetry: Telemetry, store: SessionStore) -> None:
-        super().__init__()
-        self._settings = settings
-        self._store = store
-        self._peers = Peers(settings, telemetry)
-        content = None if settings.policy_file is None else load_policy_file(settings.policy_file)
-        self._book = PolicyBook(tracker_name=settings.tracker)
-        if content is not None:
-            self._book.replace(content.parameters, content.times)
-        self._servicer = OrchestratorServicer(settings, self._book, self._peers, store, telemetry, self.info)
-        self._watch: asyncio.Task[None] | None = None
-
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Register the servicer."""
-        orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server(self._servicer, server)
-
-    async def warm_up(self) -> None:
-        """Open the session store and begin to watch the synthesizer."""
-        await self._store.open()
-        self._watch = asyncio.create_task(_forever(self._look, self._settings.peer_poll_s))
-
-    async def close(self) -> None:
-        """Stop watching, close channels and sessions."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait({self._watch})
-        await self._peers.close()
-        await self._store.close()
-
-    async def _look(self) -> bool:
-        """Learn whether REASON is available; False where the synthesizer could not be asked."""
-        try:
-            info = await self._peers.synthesizer_info(_PROBE_TIMEOUT_S)
-        except ArgoError:
-            return False
-        available = info.engine.language_model
-        if available != self._book.reason_available:
-            await asyncio.to_thread(self._book.replace, self._book.parameters, reason_available=available)
-            _LOG.info("REASON is %s", "available" if available else "not available: no language model runs")
-        return True
-
-
-async def _forever(look: Callable[[], Coroutine[Any, Any, bool]], period_s: float) -> None:
-    while True:
-        # Until the synthesizer is up, look often: the first questions are near.
-        await asyncio.sleep(period_s if await look() else min(0.2, period_s))

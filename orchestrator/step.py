@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from argo.errors import ArgoError
+from argo import limits
+from argo.errors import ArgoError, NotReadyError
 from argo.v1 import decomposer_pb2, orchestrator_pb2, retriever_pb2, synthesizer_pb2, types_pb2
 from orchestrator.evidence import RankedList, normalise
 from orchestrator.peer import FATAL, HopLog, Peers
@@ -147,7 +148,7 @@ class StepRunner:
             return focus.text
         result.usage.prompt_tokens += reply.usage.prompt_tokens
         result.usage.completion_tokens += reply.usage.completion_tokens
-        return reply.subquery.strip() or focus.text
+        return reply.subquery.strip()[: limits.QUESTION_CHARACTERS] or focus.text
 
     async def _search(self, index: int, subquery: types_pb2.Subquery, claimed: set[str], result: StepResult) -> None:
         key = normalise(subquery.text)
@@ -165,6 +166,10 @@ class StepRunner:
             raise
         except ArgoError as error:
             _LOG.warning("search of step %d failed: %s", index, error.code.name)
+            result.failed += 1
+            return
+        if len(reply.results) != 1:
+            _LOG.error("search of step %d brought %d results for one text", index, len(reply.results))
             result.failed += 1
             return
         found = orchestrator_pb2.PassagesEvent(step=index, subquery=subquery, passages=reply.results[0].passages)
@@ -186,9 +191,10 @@ class StepRunner:
         self._state.tried[focus.id] = self._state.tried.get(focus.id, 0) + 1
         try:
             reply = await self._peers.reason(request, self._timeout_s(), self._hops, index)
-        except FATAL:
-            raise
         except ArgoError as error:
+            # Not ready: the model was there when the policy was made and is not now; what was found can still be told.
+            if isinstance(error, FATAL) and not isinstance(error, NotReadyError):
+                raise
             result.degradations.append(
                 types_pb2.Degradation(
                     kind=types_pb2.DEGRADATION_KIND_REASON,

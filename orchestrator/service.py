@@ -1,0 +1,90 @@
+"""The orchestrator's process: policies, peers and sessions around the servicer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import grpc.aio
+
+from argo.errors import ArgoError
+from argo.server import Service
+from argo.telemetry import Telemetry
+from argo.v1 import orchestrator_pb2_grpc
+from orchestrator.peer import Peers
+from orchestrator.policy_book import PolicyBook
+from orchestrator.policy_file import load_policy_file
+from orchestrator.servicer import OrchestratorServicer
+from orchestrator.session import SessionStore
+from orchestrator.settings import OrchestratorSettings
+
+__all__ = ["Orchestrator"]
+
+_LOG = logging.getLogger(__name__)
+_PROBE_TIMEOUT_S: Final = 1.0
+_RETRY_S: Final = 0.2
+
+
+class Orchestrator(Service):
+    """The orchestrator as its process sees it.
+
+    Args:
+        settings: Addresses, defaults and caps.
+        telemetry: Where spans go.
+        store: The sessions; opened at warm-up, closed with the service.
+    """
+
+    name = "orchestrator"
+    full_name = "argo.v1.OrchestratorService"
+
+    def __init__(self, settings: OrchestratorSettings, telemetry: Telemetry, store: SessionStore) -> None:
+        super().__init__()
+        self._settings = settings
+        self._store = store
+        self._peers = Peers(settings, telemetry)
+        self._book = PolicyBook(tracker_name=settings.tracker)
+        if settings.policy_file is not None:
+            content = load_policy_file(settings.policy_file)
+            self._book.replace(content.parameters, content.times)
+        self._servicer = OrchestratorServicer(settings, self._book, self._peers, store, telemetry, self.info)
+        self._watch: asyncio.Task[None] | None = None
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the servicer."""
+        orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server(self._servicer, server)
+
+    async def warm_up(self) -> None:
+        """Open the session store and begin to watch the synthesizer."""
+        await self._store.open()
+        self._watch = asyncio.create_task(_forever(self._look, self._settings.peer_poll_s))
+
+    async def close(self) -> None:
+        """Stop watching, close channels and sessions."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
+        await self._peers.close()
+        await self._store.close()
+
+    async def _look(self) -> bool:
+        """Learn whether REASON is available; False where the synthesizer could not be asked."""
+        try:
+            info = await self._peers.synthesizer_info(_PROBE_TIMEOUT_S)
+        except ArgoError:
+            return False
+        await self._servicer.set_reason_available(info.engine.language_model)
+        return True
+
+
+async def _forever(look: Callable[[], Coroutine[Any, Any, bool]], period_s: float) -> None:
+    while True:
+        try:
+            answered = await look()
+        except Exception:
+            # One bad look must not end the watch: the next question would run on what was true long ago.
+            _LOG.exception("the synthesizer could not be looked at")
+            answered = False
+        # Until the synthesizer is up, look often: the first questions are near.
+        await asyncio.sleep(period_s if answered else min(_RETRY_S, period_s))
