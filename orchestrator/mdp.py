@@ -63,12 +63,12 @@ class ProgressMdp:
         return np.stack([self.available_at(u) for u in self.progress], axis=1)
 
     @cached_property
-    def stay(self) -> NDArray[np.float64]:
-        """Chance that an action leaves progress on the same grid point, (n_actions, n_progress)."""
+    def leave(self) -> NDArray[np.float64]:
+        """Chance that an action moves progress off its grid point, (n_actions, n_progress); exactly 0 at U = 1."""
         low, share = self._split(self.gain)
-        on_itself = np.tile(np.where(low == 0, 1.0 - share, 0.0)[:, None], (1, self.n_progress))
-        on_itself[:, -1] = 1.0
-        return np.asarray(self.probability @ on_itself, dtype=np.float64)
+        away = np.tile(np.where(low == 0, share, 1.0)[:, None], (1, self.n_progress))
+        away[:, -1] = 0.0
+        return np.asarray(self.probability @ away, dtype=np.float64)
 
     def ahead(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return V after each gain, (n_gains, ..., n_progress), of V on the grid, (..., n_progress).

@@ -26,6 +26,7 @@ __all__ = [
 TIE: Final = 1e-9
 """Answer quality within which two actions are worth the same: TERMINATE wins a tie, then the cheaper action."""
 _SETTLED: Final = 1e-12  # a thousandth of TIE: no decision can hang on it
+_NEVER: Final = 1e-15  # a chance so small is none: no question takes 1e15 steps, and dividing by it overflows
 
 
 class ConvergenceError(InternalError):
@@ -80,13 +81,14 @@ def value_iteration(mdp: ProgressMdp, *, tolerance: float = 1e-12) -> Stationary
     Source: Sutton and Barto (2018), section 4.4. A step that gains nothing leaves the state as it was; that loop is
     summed in closed form, which leaves the fixed point alone and spares most of the sweeps.
     """
-    leaves = 1.0 - mdp.discount * mdp.stay
     # An action that never leaves its state only costs; it is worth no more than ending, whatever the discount.
-    possible = mdp.available & (leaves > 0.0)
-    divisor = np.where(possible, leaves, 1.0)
+    possible = mdp.available & (mdp.leave > _NEVER)
+    divisor = np.where(possible, (1.0 - mdp.discount) + mdp.discount * mdp.leave, 1.0)
     value = mdp.end_value
     for sweep in range(1, mdp.max_sweeps + 1):
-        onward = mdp.discount * (mdp.probability @ mdp.ahead(value) - mdp.stay * value)
+        # E[V' - V] gain by gain: the small difference of two large sums would be all rounding where leaving is rare.
+        rise = mdp.probability @ (mdp.ahead(value) - value)
+        onward = mdp.discount * (rise + mdp.leave * value)
         worth = np.where(possible, (onward - mdp.cost[:, None]) / divisor, -np.inf)
         new = np.maximum(mdp.end_value, worth.max(axis=0))
         change = float(np.max(np.abs(new - value)))

@@ -134,4 +134,4 @@ def test_shifting_v_is_the_same_as_weighing_its_next_states(name: str) -> None:
     transition = np.stack([mdp.successor(u) for u in mdp.progress], axis=1)
     expected = transition @ value
     assert mdp.probability @ mdp.ahead(value) == pytest.approx(expected, abs=1e-12)
-    assert mdp.stay == pytest.approx(np.einsum("aii->ai", transition), abs=1e-12)
+    assert mdp.leave == pytest.approx(1.0 - np.einsum("aii->ai", transition), abs=1e-12)

@@ -261,8 +261,9 @@ def test_a_step_that_gains_exactly_its_cost_is_not_taken() -> None:
     assert choose(0.0, action_value(mdp, 0.0, value)) is None
 
 
-def test_hopeless_actions_end_at_once_also_without_discount() -> None:
-    given = MdpParameters(success_probability=0.0, reason_success_probability=0.0, discount=1.0)
+@pytest.mark.parametrize("p", [0.0, 2.225e-311])
+def test_hopeless_actions_end_at_once_also_without_discount(p: float) -> None:
+    given = MdpParameters(success_probability=p, reason_success_probability=0.0, discount=1.0)
     mdp = evidence(given, 2)
     assert value_iteration(mdp).value == pytest.approx([0.0, 0.5, 1.0])
 
@@ -273,3 +274,23 @@ def test_free_steps_go_on_until_progress_is_complete() -> None:
     value = value_iteration(mdp).value
     assert value == pytest.approx([1.0, 1.0, 1.0])
     assert mdp.actions[choose(0.0, action_value(mdp, 0.0, value)) or 0].kind is ActionKind.RETRIEVE
+
+
+@pytest.mark.parametrize("discount", [1.0, 1.0 - 2**-53])
+@pytest.mark.parametrize("p", [0.8090787354890997, 1e-3, 1e-12])
+def test_rare_success_and_a_discount_of_almost_one_round_nothing_up(discount: float, p: float) -> None:
+    # Steps are free and all but undiscounted (1e12 tries at 1.1e-16 each lose about 1e-4), so V is sigma(1) everywhere.
+    # Dividing one rounding error by another would value going on at U = 1 above ending.
+    given = MdpParameters(
+        retrieve_gain=0.1,
+        overlap=0.0,
+        success_probability=p,
+        retrieve_cost=0.0,
+        discount=discount,
+        quality=quality("saturating", 1.0),
+    )
+    full = float(given.quality(1.0))
+    for moves in (EvidenceTracker(given), ConstantTracker(given, n_progress=41)):
+        value = value_iteration(moves.process(4, max_fan_out=4, reason_available=False)).value
+        assert value[-1] == full
+        assert full - 1e-3 <= value.min() <= value.max() <= full + 1e-12
