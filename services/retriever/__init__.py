@@ -1,0 +1,1 @@
+"""Documents in, ranked passages out: readers, Chroma, a lexical index and calibrated relevance."""

@@ -1,0 +1,64 @@
+"""The port behind which passages and their vectors are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.retriever.embedder import Vectors
+from services.retriever.passage import Passage
+
+__all__ = ["PassageStore", "StoredPassage"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """A passage with what its document was when it was indexed."""
+
+    passage: Passage
+    content_hash: str
+    """SHA-256 of the document's bytes."""
+    rules: str
+    """Fingerprint of the passage rules."""
+    index: int
+    """Place in its document, from 0."""
+    count: int
+    """Passages of its document; fewer found means that its ingest was cut off."""
+
+
+class PassageStore(Protocol):
+    """Keeps passages durably and finds the nearest ones."""
+
+    @property
+    def kind(self) -> str:
+        """Such as "embedded" or "server"."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Name of the collection."""
+        ...
+
+    def load(self) -> tuple[list[StoredPassage], Vectors]:
+        """Every passage and its vector."""
+        ...
+
+    def add(self, passages: Sequence[StoredPassage], vectors: Vectors) -> None:
+        """Add passages, or write them anew."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Take passages out by id; unknown ids are no error."""
+        ...
+
+    def nearest(self, vectors: Vectors, count: int) -> list[tuple[list[str], NDArray[np.float32]]]:
+        """For each vector the ids of the nearest passages and their cosines, best first."""
+        ...
+
+    def close(self) -> None:
+        """Release what the store holds."""
+        ...
