@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -49,6 +49,8 @@ _RELOAD_TIMEOUT_S: Final = 60.0
 _HEALTH_TIMEOUT_S: Final = 3.0
 _HEALTH_INTERVAL_S: Final = 0.1
 _SESSIONS_PAGE: Final = 100
+_SESSION_ID_BYTES: Final = 8
+"""Short enough to be typed, and with 2**64 values never met twice."""
 _LOOPBACK: Final = ("127.", "localhost:", "[::1]:", "unix:")
 
 
@@ -174,7 +176,7 @@ class Client:
             strategy=strategy,
             budget_ms=budget_ms,
             limits=limits,
-            session_id=uuid.uuid4().hex if session_id is None else session_id,
+            session_id=secrets.token_hex(_SESSION_ID_BYTES) if session_id is None else session_id,
             seed=seed,
         )
         events = self._events("Ask", self._questions.Ask, message, request.deadline_s(budget_ms), strategy)

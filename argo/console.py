@@ -375,7 +375,7 @@ def show_sessions(console: Console, sessions: Sequence[SessionSummary]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("session", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    table.add_column("steps", justify="right")
+    table.add_column("steps", justify="right", no_wrap=True)
     table.add_column("asked", no_wrap=True)
     table.add_column("question", no_wrap=True, overflow="ellipsis", ratio=1)
     for session in sessions:

@@ -49,13 +49,15 @@ def ingest(
 
 async def _with_bar(client: Client, paths: list[Path], sync: bool) -> IngestReport:
     # On standard error, so that a piped report stays clean; it disappears when all is done.
+    stderr = Console(stderr=True, markup=False, emoji=False, highlight=False)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True, markup=False, emoji=False, highlight=False),
+        console=stderr,
         transient=True,
+        disable=not stderr.is_terminal,
     )
     with bar:
         task = bar.add_task("indexing", total=None)

@@ -313,12 +313,12 @@ class FakeRetriever(retriever_pb2_grpc.RetrieverServiceServicer):
             else:
                 self.largest_frame = max(self.largest_frame, len(frame.data))
                 received[-1][1].extend(frame.data)
+        if any(b"bomb" in data for _, data in received):
+            raise InternalError("internal error, reference 12345678")
         self.batches.append([header.source for header, _ in received])
         return retriever_pb2.IngestResponse(outcomes=[self._take(header, bytes(data)) for header, data in received])
 
     def _take(self, header: Any, data: bytes) -> retriever_pb2.DocumentOutcome:
-        if b"bomb" in data:
-            raise InternalError("internal error, reference 12345678")
         assert len(data) == header.size_bytes
         assert hashlib.sha256(data).hexdigest() == header.content_hash
         if b"broken" in data:
