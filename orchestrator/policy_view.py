@@ -17,7 +17,7 @@ from orchestrator.threshold import Verdict
 
 __all__ = ["ReportRequest", "policy_reply", "report_request"]
 
-_STATES: Final = (0, 1_000)
+_MOST_STATES: Final = 1_000
 _DEFAULT_FOCI: Final = 3
 _VERDICT: Final = {
     Verdict.ONE_ACTION: orchestrator_pb2.POLICY_VERDICT_ONE_ACTION,
@@ -51,7 +51,8 @@ def report_request(request: orchestrator_pb2.GetPolicyRequest, settings: Orchest
     mode_code = request.answer_mode if request.HasField("answer_mode") else types_pb2.ANSWER_MODE_FREE
     if mode_code not in _MODE:
         raise InvalidArgumentError(f"answer_mode must be 1 (free) or 2 (choice), got {mode_code}")
-    limits.check_range("len(states)", len(request.states), _STATES)
+    if len(request.states) > _MOST_STATES:
+        raise InvalidArgumentError(f"states must hold at most {_MOST_STATES} entries, got {len(request.states)}")
     left_ms = request.time_left_ms if request.HasField("time_left_ms") else settings.budget_ms
     return ReportRequest(
         tracker=request.tracker if request.HasField("tracker") else settings.tracker,
@@ -108,8 +109,13 @@ def policy_reply(book: PolicyBook, asked: ReportRequest, origin: str) -> orchest
     )
     if asked.time_left_s is not None:
         reply.time_left_ms = asked.time_left_s * 1000
-    for progress, time_left_s in asked.states:
-        reply.states.append(_state(_report(book, asked, time_left_s, (progress,)).states[0], time_left_s))
+    for index, (progress, time_left_s) in enumerate(asked.states):
+        try:
+            state = _report(book, asked, time_left_s, (progress,)).states[0]
+        except InvalidArgumentError as error:
+            # Which progress is a state depends on the tracker and the foci.
+            raise InvalidArgumentError(f"states[{index}].{error}") from None
+        reply.states.append(_state(state, time_left_s))
     return reply
 
 

@@ -251,13 +251,20 @@ class Stack:
         return self.folder / "sessions.db"
 
     async def start_peers(self) -> None:
-        for name, peer, add in (
-            ("decomposer", self.decomposer, decomposer_pb2_grpc.add_DecomposerServiceServicer_to_server),
-            ("retriever", self.retriever, retriever_pb2_grpc.add_RetrieverServiceServicer_to_server),
-            ("synthesizer", self.synthesizer, synthesizer_pb2_grpc.add_SynthesizerServiceServicer_to_server),
-        ):
-            service = ScriptedService(name, lambda server, add=add, peer=peer: add(peer, server))  # type: ignore[misc]
-            self._servers[name] = await start(service, ServerSettings(), Telemetry(None))
+        for name in _NAMES:
+            await self.start_peer(name)
+
+    async def start_peer(self, name: str, port: int = 0) -> None:
+        peer, add = {
+            "decomposer": (self.decomposer, decomposer_pb2_grpc.add_DecomposerServiceServicer_to_server),
+            "retriever": (self.retriever, retriever_pb2_grpc.add_RetrieverServiceServicer_to_server),
+            "synthesizer": (self.synthesizer, synthesizer_pb2_grpc.add_SynthesizerServiceServicer_to_server),
+        }[name]
+        service = ScriptedService(name, lambda server: add(peer, server))
+        self._servers[name] = await start(service, ServerSettings(port=port), Telemetry(None))
+
+    def port(self, name: str) -> int:
+        return self._servers[name].port
 
     async def start_orchestrator(self, telemetry: Telemetry | None = None, **settings: Any) -> None:
         """Start it, and return once it knows whether a language model runs."""
