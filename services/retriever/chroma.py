@@ -136,7 +136,7 @@ class ChromaStore:
 
     @property
     def kind(self) -> str:
-        """Either "embedded" or "server"."""
+        """Where the collection is: "embedded" or "server"."""
         return self._kind
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import grpc
@@ -102,7 +102,7 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
         )
 
     async def Ingest(
-        self, request_iterator: AsyncIterable[retriever_pb2.IngestRequest], context: _Context
+        self, request_iterator: AsyncIterator[retriever_pb2.IngestRequest], context: _Context
     ) -> retriever_pb2.IngestResponse:
         """Take in documents."""
         watch = Stopwatch()
