@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from argo.errors import NotReadyError
 from services.lexicon.glossary import Glossary
+from services.lexicon.thesaurus import Thesaurus
 from services.synthesizer.choice import ChoiceRules, strip_enumerator, weigh_options
 from services.synthesizer.engine import Answer, Citation, EvidencePassage, Focus, Note, SynthesisRequest
 from services.synthesizer.extractive import (
@@ -28,10 +29,13 @@ class BuiltinEngine:
     name = "builtin"
     model = ""
 
-    def __init__(self, extractive: ExtractiveRules, choice: ChoiceRules, glossary: Glossary) -> None:
+    def __init__(
+        self, extractive: ExtractiveRules, choice: ChoiceRules, glossary: Glossary, thesaurus: Thesaurus
+    ) -> None:
         self._extractive = extractive
         self._choice = choice
         self._glossary = glossary
+        self._thesaurus = thesaurus
 
     async def warm_up(self) -> None:
         """Load the stemmer and compile the rules with one small answer of each kind."""
@@ -63,12 +67,12 @@ class BuiltinEngine:
         """The whole answer: free, or a choice where the question has options."""
         if request.options:
             return self._choose(request)
-        return answer_extractively(request, self._extractive, self._glossary)
+        return answer_extractively(request, self._extractive, self._glossary, self._thesaurus)
 
     def _choose(self, request: SynthesisRequest) -> Answer:
         """Pick an option with the statements that support it."""
         statements = read_evidence(request.evidence)
-        ranker = Ranker(statements, self._glossary)
+        ranker = Ranker(statements, self._glossary, self._thesaurus)
         support = weigh_options(request.question, request.options, statements, ranker, self._glossary, self._choice)
         best = max((passage.best_relevance for passage in request.evidence), default=0.0)
         if support.choice is None or best < self._choice.abstain_relevance:

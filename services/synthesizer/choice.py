@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.lexicon.glossary import Glossary
 from services.lexicon.stopword import is_stop_word
-from services.lexicon.tokenise import raw_words, terms
+from services.lexicon.tokenise import raw_words, terms, word_terms
 from services.synthesizer.ranking import Ranker, Target
 from services.synthesizer.statement import Statement
 
@@ -27,13 +27,19 @@ _NEGATED: Final = re.compile(
     r"\bNOT\b|\*\*not\*\*|\b(?:except|least\s+likely|incorrect|false|untrue|never)\b|"
     r"\b(?:is|are|does|do|was|were|would|can)\s+not\b|n't\b|\bwhich\b[^?]*\bnot\s+(?:a|an|the|part|one|typically|directly|included)\b",
 )
+# "none" stands for something named elsewhere, like the stop words, but may be a value in a document and is kept there.
+_PRONOUNS: Final = frozenset({"none"})
 _NUMBER: Final = re.compile(r"\d")
 _WRONG_NUMBER: Final = 0.15
 """Factor on a statement that has none of an option's numbers."""
 _BACKGROUND: Final = 0.15
 """Support by a statement that shares no term with the question, as a share of one that has them all."""
 _FURTHER: Final = 0.3
-"""Weight of the second-best statement."""
+"""Weight of the second-best clause."""
+_CLAUSE_CONTEXT: Final = 0.6
+"""Share of a clause's bearing on the question that comes from its own words, the rest from its statement."""
+# "type 0 carries IQ data, and type 2 carries control data": what belongs together stands in one clause.
+_CLAUSE: Final = re.compile(r",\s+(?:and|but|while|whereas|which|so)\s+|;\s+|\s+(?:whereas|while)\s+|:\s+")
 _OWN_WORDS_ASKED: Final = 0.25
 """Share of its weight that an option's term counts if the question has it as well."""
 
@@ -45,9 +51,9 @@ class ChoiceRules(BaseModel):
 
     abstain_relevance: float = Field(default=0.2, ge=0, le=1)
     """No passage this relevant: no option is chosen."""
-    sharpness: float = Field(default=6.0, gt=0, le=100)
+    sharpness: float = Field(default=10.0, gt=0, le=100)
     """Factor on the support before the softmax."""
-    least_support: float = Field(default=0.12, ge=0, le=1)
+    least_support: float = Field(default=0.1, ge=0, le=1)
     """Below this support of the best option the evidence says nothing."""
     margin: float = Field(default=0.08, ge=0, le=1)
     """Least lead in probability over the next option."""
@@ -63,6 +69,16 @@ class OptionSupport:
     """Index of the chosen option; None without a margin or without support."""
     statements: tuple[int, ...]
     """Places of the statements that decided, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    """A clause of a statement."""
+
+    statement: int
+    terms: frozenset[str]
+    bearing: float
+    """How much it bears on the question, in (0, 1]."""
 
 
 def strip_enumerator(option: str) -> str:
@@ -99,8 +115,9 @@ def weigh_options(
     asked = ranker.target(question)
     holders = _holders([strip_enumerator(option) for option in options], glossary)
     weights = [_option_weights(option, holders, asked, ranker) for option in holders]
-    relevance = [_BACKGROUND + (1.0 - _BACKGROUND) * ranker.context(asked, index) for index in range(len(statements))]
-    rows = [_support(weight, statements, relevance) for weight in weights]
+    clauses = _clauses(statements, asked, ranker)
+    usual = math.fsum(value for weight in weights for value in weight.values()) / len(weights)
+    rows = [_support(weight, usual, clauses) for weight in weights]
     negated = is_negated(question)
     scores = [row[0] for row in rows]
     known = [score for score, weight in zip(scores, weights, strict=True) if weight]
@@ -123,9 +140,10 @@ def _holders(options: Sequence[str], glossary: Glossary) -> list[dict[str, float
     """Terms of each option; those of the other forms of its acronyms count for half."""
     found: list[dict[str, float]] = []
     for option in options:
-        shares = dict.fromkeys(terms(option), 1.0)
+        content = [word for word in raw_words(option) if not is_stop_word(word) and word.lower() not in _PRONOUNS]
+        shares = {term: 1.0 for word in content for term in word_terms(word)}
         # Word by word: a phrase could come about by a stop word that an option is lengthened with.
-        entries = [glossary.find(word) for word in raw_words(option) if not is_stop_word(word)]
+        entries = [glossary.find(word) for word in content]
         for term in (term for entry in entries if entry is not None for term in terms(entry.expansions[0])):
             shares.setdefault(term, 0.5)
         found.append(shares)
@@ -147,24 +165,44 @@ def _option_weights(
     return weights
 
 
+def _clauses(statements: Sequence[Statement], asked: Target, ranker: Ranker) -> list[_Clause]:
+    """Clauses of the statements, each with how much it bears on the question."""
+    clauses: list[_Clause] = []
+    for index, statement in enumerate(statements):
+        context = ranker.context(asked, index)
+        pieces = [frozenset(terms(piece)) for piece in _CLAUSE.split(statement.text)]
+        for found in [statement.terms] if len(pieces) == 1 else [piece for piece in pieces if piece]:
+            own = ranker.share(asked, found)
+            bearing = context if len(pieces) == 1 else _CLAUSE_CONTEXT * own + (1.0 - _CLAUSE_CONTEXT) * context
+            clauses.append(_Clause(index, found, _BACKGROUND + (1.0 - _BACKGROUND) * bearing))
+    return clauses
+
+
 def _support(
-    weights: dict[str, float], statements: Sequence[Statement], relevance: Sequence[float]
+    weights: dict[str, float], usual: float, clauses: Sequence[_Clause]
 ) -> tuple[float, tuple[tuple[float, int], ...]]:
-    """Support of one option, and the statements behind it."""
+    """Support of one option in [0, 1], and the statements behind it.
+
+    Args:
+        weights: Of the option's terms.
+        usual: Mean weight of an option. Added to the option's own, it keeps one common word that is met by chance
+            from counting as much as a whole phrase.
+        clauses: Of the evidence.
+    """
     if not weights:
         return 0.0, ()
-    total = math.fsum(weights.values())
+    total = (math.fsum(weights.values()) + usual) / 2.0
     numbers = {term for term in weights if _NUMBER.search(term)}
     scored: list[tuple[float, int]] = []
     keys = weights.keys()
-    for index, statement in enumerate(statements):
-        common = keys & statement.terms
+    for clause in clauses:
+        common = keys & clause.terms
         if not common:
             continue
-        share = math.fsum(weights[term] for term in common) / total
-        if numbers and not numbers & statement.terms:
+        share = min(1.0, math.fsum(weights[term] for term in common) / total)
+        if numbers and not numbers <= clause.terms:
             share *= _WRONG_NUMBER
-        scored.append((share * relevance[index], index))
+        scored.append((share * clause.bearing * clause.bearing, clause.statement))
     scored.sort(key=lambda pair: (-pair[0], pair[1]))
     best = scored[0][0] if scored else 0.0
     further = scored[1][0] if len(scored) > 1 else 0.0

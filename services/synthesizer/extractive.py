@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.lexicon.glossary import Glossary
+from services.lexicon.thesaurus import Thesaurus
 from services.synthesizer.engine import Answer, Citation, EvidencePassage, Focus, SynthesisRequest
 from services.synthesizer.ranking import Ranker, Target
 from services.synthesizer.statement import Statement, StatementKind, read_statements
@@ -26,6 +27,7 @@ __all__ = [
 
 NOT_FOUND: Final = "Not found in these documents."
 _TOKENS_PER_WORD: Final = 1.3
+_RANK_DISCOUNT: Final = 0.02
 _LEANING: Final = re.compile(
     r"^(?:it|its|this|that|they|their|these|those|such|he|she|then|here|there|also|however|therefore|thus|hence|otherwise|"
     r"in\s+(?:this|that|such|these)|for\s+this|in\s+addition|as\s+such|both|similarly|likewise|the\s+(?:same|latter|former|above))\b",
@@ -42,10 +44,12 @@ class ExtractiveRules(BaseModel):
 
     abstain_relevance: float = Field(default=0.35, ge=0, le=1)
     """No passage this relevant: the documents do not answer."""
-    abstain_coverage: float = Field(default=0.3, ge=0, le=1)
+    abstain_coverage: float = Field(default=0.12, ge=0, le=1)
     """No statement with this share of the question's terms, by weight: the same."""
-    open_coverage: float = Field(default=0.25, ge=0, le=1)
-    """The same for one focus: it is named as left open."""
+    open_coverage: float = Field(default=0.1, ge=0, le=1)
+    """The same for one focus of several: it is named as left open ..."""
+    open_relevance: float = Field(default=0.15, ge=0, le=1)
+    """... as it is where no passage is this relevant to it."""
     sentences: int = Field(default=5, ge=1, le=12)
     """Most statements of an answer."""
     sentences_one_focus: int = Field(default=3, ge=1, le=12)
@@ -72,13 +76,16 @@ def count_tokens(text: str) -> int:
     return round(len(text.split()) * _TOKENS_PER_WORD)
 
 
-def answer_extractively(request: SynthesisRequest, rules: ExtractiveRules, glossary: Glossary) -> Answer:
+def answer_extractively(
+    request: SynthesisRequest, rules: ExtractiveRules, glossary: Glossary, thesaurus: Thesaurus
+) -> Answer:
     """Write a free answer from sentences of the evidence.
 
     Args:
         request: Question, foci and evidence in rank order.
         rules: Bounds and thresholds.
         glossary: Short and full forms.
+        thesaurus: Words that documents use for one thing.
 
     Returns:
         One delta for each statement. The same request gives the same bytes.
@@ -86,7 +93,7 @@ def answer_extractively(request: SynthesisRequest, rules: ExtractiveRules, gloss
     foci = tuple(request.foci) or (Focus("", request.question),)
     statements = read_evidence(request.evidence)
     best = max((passage.best_relevance for passage in request.evidence), default=0.0)
-    ranker = Ranker(statements, glossary)
+    ranker = Ranker(statements, glossary, thesaurus)
     question = ranker.target(request.question)
     covered = max((ranker.coverage(question, index) for index in range(len(statements))), default=0.0)
     if best < rules.abstain_relevance or covered < rules.abstain_coverage:
@@ -125,11 +132,18 @@ class _Selection:
         self._statements = statements
         self._rules = rules
         self._foci = foci
+        self._priors = {"": _priors(request.evidence, None)} | {
+            focus.id: _priors(request.evidence, focus.id) for focus in foci
+        }
+        self._relevance = [
+            max((passage.focus_relevance.get(focus.id, passage.relevance) for passage in request.evidence), default=0.0)
+            for focus in foci
+        ]
         question = ranker.target(request.question)
         targets = [question if len(foci) == 1 else ranker.target(focus.text) for focus in foci]
         self._scores = [
             [
-                self._score(ranker, target, question, index, focus, request.evidence, alone=len(foci) == 1)
+                self._score(ranker, target, question, index, focus, alone=len(foci) == 1)
                 for index in range(len(statements))
             ]
             for focus, target in zip(foci, targets, strict=True)
@@ -147,22 +161,20 @@ class _Selection:
         question: Target,
         index: int,
         focus: Focus,
-        evidence: Sequence[EvidencePassage],
         *,
         alone: bool,
     ) -> float:
         """Score of a statement for a focus, with some of its score for the whole question."""
-        passage = evidence[self._statements[index].passage]
-        relevance = passage.focus_relevance.get(focus.id, passage.relevance)
-        own = ranker.score(target, index, relevance)
-        return own if alone else 0.8 * own + 0.2 * ranker.score(question, index, passage.best_relevance)
+        place = self._statements[index].passage
+        own = ranker.score(target, index, self._priors[focus.id][place])
+        return own if alone else 0.8 * own + 0.2 * ranker.score(question, index, self._priors[""][place])
 
     def open_focus_ids(self) -> tuple[str, ...]:
-        """Foci that no statement speaks to."""
+        """Foci of several that no statement speaks to."""
         return tuple(
             focus.id
-            for focus, covered in zip(self._foci, self._coverage, strict=True)
-            if covered < self._rules.open_coverage and focus.id
+            for focus, covered, relevance in zip(self._foci, self._coverage, self._relevance, strict=True)
+            if len(self._foci) > 1 and (covered < self._rules.open_coverage or relevance < self._rules.open_relevance)
         )
 
     def picks(self) -> list[_Pick]:
@@ -206,6 +218,16 @@ class _Selection:
             if scores[index] >= self._rules.sure_share * leader or (terms & asked) - said:
                 return _Pick(number, index, scores[index])
         return None
+
+
+def _priors(evidence: Sequence[EvidencePassage], focus_id: str | None) -> list[float]:
+    """Relevance of each passage to a focus, or to the question, relative to the best, less a little for its rank."""
+    relevance = [
+        passage.best_relevance if focus_id is None else passage.focus_relevance.get(focus_id, passage.relevance)
+        for passage in evidence
+    ]
+    best = max(relevance, default=0.0) or 1.0
+    return [value / best / (1.0 + _RANK_DISCOUNT * rank) for rank, value in enumerate(relevance)]
 
 
 def not_found(request: SynthesisRequest) -> Answer:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from services.lexicon.glossary import Glossary
+from services.lexicon.thesaurus import Thesaurus
 from services.lexicon.tokenise import raw_words, terms, word_terms
 from services.synthesizer.statement import Statement, StatementKind
 
@@ -53,11 +54,17 @@ _LABEL_BONUS: Final = 0.15
 _OTHER_LABEL: Final = 0.6
 """Factor for a statement on another member of the same series."""
 
+_LEAST_FOR_FORM: Final = 0.08
+"""A statement that shares less than this with what is asked gains nothing from its form."""
 _EXPANSION_WEIGHT: Final = 0.4
 """Share of its weight that a term counts if the text asks for it under its other form only."""
-_HEADING_WEIGHT: Final = 0.5
+_HEADING_WEIGHT: Final = 0.3
 """Share of its weight that a term counts if it stands in the heading above."""
-_NEIGHBOUR_WEIGHT: Final = 0.35
+_PASSAGE_WEIGHT: Final = 0.3
+"""Share of a score that hangs on the passage's relevance."""
+_LENGTH_WEIGHT: Final = 0.25
+"""How much longer statements, which have more terms by chance, must match more."""
+_NEIGHBOUR_WEIGHT: Final = 0.3
 """The same if it stands in the statement before or behind."""
 
 
@@ -99,15 +106,20 @@ class Target:
 class Ranker:
     """Scores the statements of one question's evidence."""
 
-    def __init__(self, statements: Sequence[Statement], glossary: Glossary) -> None:
+    def __init__(self, statements: Sequence[Statement], glossary: Glossary, thesaurus: Thesaurus) -> None:
         self._statements = statements
         self._glossary = glossary
+        self._thesaurus = thesaurus
         counts: Counter[str] = Counter()
         for statement in statements:
             counts.update(statement.terms)
         self._counts = counts
         self._size = len(statements)
-        self._neighbours = [self._beside(index) for index in range(len(statements))]
+        self._mean_terms = sum(len(statement.terms) for statement in statements) / max(1, len(statements)) or 1.0
+        self._headings = [statement.heading - statement.terms for statement in statements]
+        self._neighbours = [
+            self._beside(index) - statement.terms - statement.heading for index, statement in enumerate(statements)
+        ]
 
     def weight(self, term: str) -> float:
         """How much a term tells among these statements; most where none of them has it."""
@@ -122,7 +134,7 @@ class Ranker:
                 weights[term] = max(weights.get(term, 0.0), self.weight(term) * (1.0 if place == 0 else 0.5))
         others = {
             term: self.weight(term) * _EXPANSION_WEIGHT
-            for form in self._glossary.other_forms(text)
+            for form in (*self._glossary.other_forms(text), *self._thesaurus.related(text))
             for term in terms(form)
             if term not in weights
         }
@@ -130,15 +142,19 @@ class Ranker:
 
     def coverage(self, target: Target, index: int) -> float:
         """Share in [0, 1] of the target's weight that a statement has in its own words."""
-        found = self._statements[index].terms
+        return self.share(target, self._statements[index].terms)
+
+    @staticmethod
+    def share(target: Target, found: frozenset[str]) -> float:
+        """Share in [0, 1] of the target's weight that some terms have."""
         return min(1.0, _sum(target.weights, found) / target.total)
 
     def context(self, target: Target, index: int) -> float:
         """Share in [0, 1] of the target's weight that a statement has in its own words, its headings and beside it."""
         statement = self._statements[index]
         own = _sum(target.weights, statement.terms)
-        heading = _sum(target.weights, statement.heading - statement.terms) * _HEADING_WEIGHT
-        beside = _sum(target.weights, self._neighbours[index] - statement.terms - statement.heading) * _NEIGHBOUR_WEIGHT
+        heading = _sum(target.weights, self._headings[index]) * _HEADING_WEIGHT
+        beside = _sum(target.weights, self._neighbours[index]) * _NEIGHBOUR_WEIGHT
         return min(1.0, (own + heading + beside) / target.total)
 
     def score(self, target: Target, index: int, relevance: float) -> float:
@@ -147,7 +163,7 @@ class Ranker:
         Args:
             target: What is asked.
             index: Place of the statement.
-            relevance: Calibrated relevance of its passage to the target.
+            relevance: Relevance in [0, 1] of its passage to the target, relative to the best passage.
         """
         statement = self._statements[index]
         own = _sum(target.weights, statement.terms)
@@ -157,7 +173,9 @@ class Ranker:
         factor, bonus = self._label_effect(target, statement)
         readable = self._readability(target, statement)
         bonus += self._form_bonus(target, statement, own / target.total)
-        return (match * (0.6 + 0.4 * relevance) + bonus) * readable * factor
+        prior = 1.0 - _PASSAGE_WEIGHT + _PASSAGE_WEIGHT * relevance
+        length = 1.0 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(statement.terms) / self._mean_terms
+        return (match / length + bonus) * prior * readable * factor
 
     @staticmethod
     def _label_effect(target: Target, statement: Statement) -> tuple[float, float]:
@@ -193,7 +211,7 @@ class Ranker:
     def _form_bonus(target: Target, statement: Statement, own: float) -> float:
         """What a statement gains from having the form asked for, in proportion to what else it shares."""
         bonus = 0.0
-        if statement.kind is StatementKind.CODE:
+        if statement.kind is StatementKind.CODE or own < _LEAST_FOR_FORM:
             return bonus
         if target.form.quantity and any(
             word.group().lower() not in target.text.lower() for word in _NUMBER.finditer(statement.text)
@@ -214,7 +232,6 @@ def _labels(text: str) -> frozenset[tuple[str, str]]:
     return frozenset((noun.lower().removesuffix("s"), label.lower()) for noun, label in _LABEL.findall(text))
 
 
-def _sum(weights: dict[str, float], found: Iterable[str]) -> float:
-    """Weight of the terms found; in the order of the target, so that equal input gives equal bits."""
-    found = found if isinstance(found, frozenset) else frozenset(found)
-    return math.fsum(weight for term, weight in weights.items() if term in found)
+def _sum(weights: dict[str, float], found: frozenset[str]) -> float:
+    """Weight of the terms found. The sum is exact, so the order in which a set gives them leaves no trace."""
+    return math.fsum([weights[term] for term in weights.keys() & found])

@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from argo.limits import ANSWER_TOKENS
 from argo.settings import ServerSettings
 from services.lexicon.glossary import load_glossary
+from services.lexicon.thesaurus import load_thesaurus
 from services.synthesizer.builtin import BuiltinEngine
 from services.synthesizer.choice import ChoiceRules
 from services.synthesizer.engine import SynthesizerEngine
@@ -71,7 +72,7 @@ class SynthesizerSettings(ServerSettings):
 
 
 def _make_builtin(settings: SynthesizerSettings) -> SynthesizerEngine:
-    return BuiltinEngine(settings.extractive_rules(), settings.choice_rules(), load_glossary())
+    return BuiltinEngine(settings.extractive_rules(), settings.choice_rules(), load_glossary(), load_thesaurus())
 
 
 ENGINES: Final[Mapping[str, Callable[[SynthesizerSettings], SynthesizerEngine]]] = MappingProxyType(
