@@ -38,6 +38,7 @@ _ERR: Final = Console(stderr=True)
 
 _Target = Annotated[str | None, typer.Option(help="host:port of a running orchestrator; otherwise a stack is started.")]
 _Out = Annotated[Path, typer.Option(help="Folder for the raw records (JSON lines).")]
+_StateDir = Annotated[Path, typer.Option(help="Where a stack that is started keeps its index between runs.")]
 _Json = Annotated[
     bool, typer.Option("--json", help="Send the tables to stderr, so that stdout is the JSON line alone.")
 ]
@@ -71,12 +72,16 @@ def _tables_on(as_json: bool) -> Console:
 
 
 @contextlib.contextmanager
-def _stack(target: str | None, docs: Path, environment: Mapping[str, str]) -> Iterator[StackTargets]:
+def _stack(target: str | None, docs: Path, environment: Mapping[str, str], state_dir: Path) -> Iterator[StackTargets]:
     if target is not None:
         yield attach(target)
-    else:
-        with started(docs, environment, say=lambda text: _ERR.print(text, markup=False, highlight=False)) as stack:
-            yield stack
+        return
+    with started(docs, environment, state_dir=state_dir, say=_say) as stack:
+        yield stack
+
+
+def _say(text: str) -> None:
+    _ERR.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -90,6 +95,7 @@ def retrieval(
     embedder: Annotated[str | None, typer.Option(help="Embedder by name; unset means the retriever's default.")] = None,
     budget_ms: Annotated[int | None, typer.Option(help="Soft budget; 0 for none; unset means the stack's.")] = None,
     target: _Target = None,
+    state_dir: _StateDir = STATE_DIR,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Questions in flight.")] = 1,
     seed: _Seed = 0,
     out: _Out = _OUT,
@@ -113,7 +119,7 @@ def retrieval(
             "concurrency": concurrency,
             "seed": seed,
         }
-        with _stack(target, docs, variables) as stack:
+        with _stack(target, docs, variables, state_dir) as stack:
             runs, head = asyncio.run(_retrieval(stack, asked, settings, out))
         scores = [retrieval_bench.score_strategy(run) for run in runs]
         comparison = retrieval_bench.compare(runs, seed)
@@ -171,6 +177,7 @@ def overhead(
         int | None, typer.Option(min=1, help="Cores for stack and load generator together (Linux).")
     ] = None,
     target: _Target = None,
+    state_dir: _StateDir = STATE_DIR,
     out: _Out = _OUT,
     as_json: _Json = False,
 ) -> None:
@@ -189,7 +196,7 @@ def overhead(
             "budget_ms": budget_ms,
             "load": "one asyncio process, one channel, the bare stub; only the last event is converted",
         }
-        with _stack(target, docs, {}) as stack:
+        with _stack(target, docs, {}, state_dir) as stack:
             phases, head = asyncio.run(_overhead(stack, texts, settings, out))
         scores = [overhead_bench.score_phase(phase) for phase in phases]
         targets = _targets(scores)

@@ -55,12 +55,15 @@ def attach(target: str) -> StackTargets:
 
 
 @contextlib.contextmanager
-def started(docs: Path, environment: Mapping[str, str], *, say: Callable[[str], None]) -> Iterator[StackTargets]:
+def started(
+    docs: Path, environment: Mapping[str, str], *, state_dir: Path = STATE_DIR, say: Callable[[str], None]
+) -> Iterator[StackTargets]:
     """Start a stack on free ports with `python -m deploy up`, and stop it when the block is left.
 
     Args:
         docs: Documents to index.
         environment: Variables of the services, over this process's own.
+        state_dir: Where the index is kept between runs; one stack at a time uses the index of a folder.
         say: Tells the user what is waited for.
 
     Raises:
@@ -69,15 +72,16 @@ def started(docs: Path, environment: Mapping[str, str], *, say: Callable[[str], 
     """
     if not docs.is_dir():
         raise InvalidArgumentError(f"docs must be a folder, got {docs}")
-    STATE_DIR.mkdir(parents=True, exist_ok=True)
-    record_path, log_path = STATE_DIR / _RECORD, STATE_DIR / "launcher.log"
+    state_dir = state_dir.resolve()
+    state_dir.mkdir(parents=True, exist_ok=True)
+    record_path, log_path = state_dir / _RECORD, state_dir / f"launcher-{os.getpid()}.log"
     ports = {f"ARGO_DEPLOY_{name}_PORT": "0" for name in ("ORCHESTRATOR", "DECOMPOSER", "RETRIEVER", "SYNTHESIZER")}
     say(f"starting a stack on {docs}; its log is {log_path}")
     with log_path.open("wb") as log:
         launcher = subprocess.Popen(
             [sys.executable, "-m", "deploy", "up", "--docs", str(docs.resolve())],
             cwd=ROOT,
-            env={**os.environ, **ports, "ARGO_DEPLOY_STATE_DIR": str(STATE_DIR), **environment},
+            env={**os.environ, **ports, "ARGO_DEPLOY_STATE_DIR": str(state_dir), **environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -91,6 +95,8 @@ def started(docs: Path, environment: Mapping[str, str], *, say: Callable[[str], 
         )
     finally:
         _stop(launcher)
+    # Kept where anything went wrong.
+    log_path.unlink(missing_ok=True)
 
 
 def _wait(launcher: subprocess.Popen[bytes], record_path: Path, log_path: Path) -> dict[str, Any]:
