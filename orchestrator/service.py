@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import grpc.aio
+from opentelemetry import trace
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from argo.errors import ArgoError
 from argo.server import Service
@@ -71,11 +73,19 @@ class Orchestrator(Service):
     async def _look(self) -> bool:
         """Learn whether REASON is available; False where the synthesizer could not be asked."""
         try:
-            info = await self._peers.synthesizer_info(_PROBE_TIMEOUT_S)
+            # Belongs to no question: as traces of their own, these calls would bury the questions'.
+            with trace.use_span(_unsampled()):
+                info = await self._peers.synthesizer_info(_PROBE_TIMEOUT_S)
         except ArgoError:
             return False
         await self._servicer.set_reason_available(info.engine.language_model)
         return True
+
+
+def _unsampled() -> trace.Span:
+    """A parent under which neither this process nor the one called records a span."""
+    ids = RandomIdGenerator()
+    return trace.NonRecordingSpan(trace.SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False))
 
 
 async def _forever(look: Callable[[], Coroutine[Any, Any, bool]], period_s: float) -> None:

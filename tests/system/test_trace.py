@@ -51,10 +51,11 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
 @dataclass(frozen=True)
 class Received:
-    """The spans of one question."""
+    """The spans of one question, by id, and the names of all spans that came."""
 
     spans: dict[str, trace_pb2.Span]
     service: dict[str, str]
+    everything: list[str]
 
     def named(self, name: str, kind: int | None = None) -> list[trace_pb2.Span]:
         return [
@@ -132,7 +133,9 @@ async def received(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Re
     mine = [(service, span) for service, span in collector.spans if span.trace_id == root.trace_id]
     assert len({span.span_id for _, span in mine}) == len(mine), "a span came twice"
     yield Received(
-        {span.span_id.hex(): span for _, span in mine}, {span.span_id.hex(): service for service, span in mine}
+        {span.span_id.hex(): span for _, span in mine},
+        {span.span_id.hex(): service for service, span in mine},
+        [span.name for _, span in collector.spans],
     )
 
 
@@ -208,3 +211,7 @@ def test_exclusive_times_of_a_real_question_are_never_negative_and_add_up_to_its
     for identity, share in shares.items():
         by_service[received.service[identity]] += share
     assert all(share > 0 for share in by_service.values()), by_service
+
+
+def test_what_the_orchestrator_asks_for_itself_leaves_no_trace(received: Received) -> None:
+    assert not [name for name in received.everything if name.endswith("/GetInfo")]
