@@ -60,8 +60,8 @@ async def write_answer(
     except FATAL:
         raise
     except ArgoError as error:
+        # An answer that came whole is used, whatever became of its stream.
         _LOG.warning("the synthesizer failed: %s", error.code.name)
-        answer = None
         reason = error.code.name
     if answer is None:
         return _quote(question, kept, reason)

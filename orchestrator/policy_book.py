@@ -207,6 +207,36 @@ class PolicyBook:
             states=tuple(_state_value(optimal, value, time_left_s) for value in progress),
         )
 
+    def weigh(
+        self,
+        *,
+        n_foci: int,
+        mode: AnswerMode,
+        states: Sequence[tuple[float, float | None]],
+        tracker_name: str | None = None,
+    ) -> tuple[StateValue, ...]:
+        """Weigh the actions in some states, without the table that a report shows.
+
+        Args:
+            n_foci: 1 to 8.
+            mode: Free answer or choice.
+            states: Progress, under `evidence` a multiple of 1 / n_foci, and seconds left; None for no budget.
+            tracker_name: None for the orchestrator's own.
+
+        Raises:
+            InvalidArgumentError: Unknown tracker, a number outside its bound, or progress that is no state, which is
+                named by its place.
+        """
+        name = self._tracker_name if tracker_name is None else tracker_name
+        optimal = Policy(strategy("mdp"), _solved(self._solutions, name, n_foci, mode, FAN_OUT[1]))
+        weighed = []
+        for index, (progress, time_left_s) in enumerate(states):
+            try:
+                weighed.append(_state_value(optimal, progress, time_left_s))
+            except InvalidArgumentError as error:
+                raise InvalidArgumentError(f"states[{index}].{error}") from None
+        return tuple(weighed)
+
     def _solve(self, parameters: MdpParameters, times: ActionTimes, *, reason_available: bool) -> _Solutions:
         solutions = _Solutions(parameters, times, reason_available=reason_available, horizon_s=self._horizon_s)
         for n_foci in range(FOCI[0], FOCI[1] + 1):

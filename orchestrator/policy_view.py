@@ -83,7 +83,9 @@ def _time_left_s(index: int, state: orchestrator_pb2.PolicyState) -> float | Non
 
 def policy_reply(book: PolicyBook, asked: ReportRequest, origin: str) -> orchestrator_pb2.Policy:
     """Describe the policy in force."""
-    report = _report(book, asked, asked.time_left_s, ())
+    report = book.report(
+        n_foci=asked.n_foci, mode=asked.mode, time_left_s=asked.time_left_s, tracker_name=asked.tracker
+    )
     parameters = report.parameters.to_mapping()
     reply = orchestrator_pb2.Policy(
         tracker=report.tracker,
@@ -109,22 +111,10 @@ def policy_reply(book: PolicyBook, asked: ReportRequest, origin: str) -> orchest
     )
     if asked.time_left_s is not None:
         reply.time_left_ms = asked.time_left_s * 1000
-    for index, (progress, time_left_s) in enumerate(asked.states):
-        try:
-            state = _report(book, asked, time_left_s, (progress,)).states[0]
-        except InvalidArgumentError as error:
-            # Which progress is a state depends on the tracker and the foci.
-            raise InvalidArgumentError(f"states[{index}].{error}") from None
-        reply.states.append(_state(state, time_left_s))
+    weighed = book.weigh(n_foci=asked.n_foci, mode=asked.mode, tracker_name=asked.tracker, states=asked.states)
+    for value, (_, time_left_s) in zip(weighed, asked.states, strict=True):
+        reply.states.append(_state(value, time_left_s))
     return reply
-
-
-def _report(
-    book: PolicyBook, asked: ReportRequest, time_left_s: float | None, progress: tuple[float, ...]
-) -> PolicyReport:
-    return book.report(
-        n_foci=asked.n_foci, mode=asked.mode, time_left_s=time_left_s, tracker_name=asked.tracker, progress=progress
-    )
 
 
 def _action_times(report: PolicyReport) -> dict[str, float]:

@@ -173,6 +173,7 @@ class ScriptedSynthesizer(Peer, synthesizer_pb2_grpc.SynthesizerServiceServicer)
         self.cite: list[str] | None = None
         """Passage ids to cite; None cites the first of the evidence."""
         self.die_after_delta = False
+        self.die_after_answer = False
         self.on_synthesize: Callable[[], Awaitable[Any]] | None = None
         self.on_reason: Callable[[], Awaitable[Any]] | None = None
 
@@ -207,6 +208,8 @@ class ScriptedSynthesizer(Peer, synthesizer_pb2_grpc.SynthesizerServiceServicer)
                 answer.choice = 1
                 answer.option_probabilities.extend([0.2, 0.8])
             yield synthesizer_pb2.SynthesizeEvent(answer=answer)
+            if self.die_after_answer:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "scripted death")
 
     async def GetInfo(self, request: Any, context: Any) -> types_pb2.ServiceInfo:
         async with self.receiving("GetInfo", request, context):

@@ -193,6 +193,13 @@ async def test_a_synthesizer_that_dies_in_mid_answer_leaves_the_best_passages_qu
     assert "E2 joins RIC and node." in events[-1].answer.text
 
 
+async def test_an_answer_that_came_whole_is_used_although_its_stream_broke(stack: Stack) -> None:
+    stack.synthesizer.die_after_answer = True
+    answer = await stack.answer(QUESTION)
+    assert answer.text == "An answer [1]"
+    assert not answer.degradations
+
+
 async def test_without_a_synthesizer_no_option_is_chosen(stack: Stack) -> None:
     await stack.stop("synthesizer")
     answer = await stack.answer(QUESTION, options=["one", "two", "three", "four"])

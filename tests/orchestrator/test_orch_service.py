@@ -65,6 +65,13 @@ async def test_states_are_weighed_in_the_order_asked(stack: Stack) -> None:
     assert not late.HasField("value")
 
 
+async def test_the_most_states_are_weighed_well_within_a_calls_time(stack: Stack) -> None:
+    # One table for each state would take the best part of a minute.
+    asked = [orchestrator_pb2.PolicyState(progress=n % 401 / 400, time_left_ms=n) for n in range(1_000)]
+    policy = await stack.policy(tracker="constant", foci=8, states=asked)
+    assert [entry.state for entry in policy.states] == asked
+
+
 async def test_no_budget_and_a_budget_are_told_apart(stack: Stack) -> None:
     assert not (await stack.policy(time_left_ms=0)).HasField("time_left_ms")
     assert (await stack.policy(time_left_ms=700)).time_left_ms == 700
