@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from argo.document import CollectionInfo, Deletion, Document, DocumentOutcome, DocumentStatus, SearchResult
 from argo.errors import InternalError
@@ -169,13 +169,20 @@ def _step(message: orchestrator_pb2.StepFinished) -> Step:
     )
 
 
+def _where(message: orchestrator_pb2.AskEvent) -> dict[str, Any]:
+    # What every event carries.
+    return {
+        "session_id": message.session_id,
+        "sequence": message.sequence,
+        "at_s": message.at_s,
+        "trace_id": message.trace_id,
+    }
+
+
 def _policy_event(message: orchestrator_pb2.AskEvent) -> PolicyEvent:
     chosen = message.policy
     return PolicyEvent(
-        session_id=message.session_id,
-        sequence=message.sequence,
-        at_s=message.at_s,
-        trace_id=message.trace_id,
+        **_where(message),
         strategy=chosen.strategy,
         tracker=chosen.tracker,
         foci=tuple(_focus(focus) for focus in chosen.foci),
@@ -188,10 +195,7 @@ def _policy_event(message: orchestrator_pb2.AskEvent) -> PolicyEvent:
 def _step_started(message: orchestrator_pb2.AskEvent) -> StepStarted:
     started = message.step_started
     return StepStarted(
-        session_id=message.session_id,
-        sequence=message.sequence,
-        at_s=message.at_s,
-        trace_id=message.trace_id,
+        **_where(message),
         index=started.index,
         action=_action(started.action),
         focus_ids=tuple(started.focus_ids),
@@ -205,10 +209,7 @@ def _step_started(message: orchestrator_pb2.AskEvent) -> StepStarted:
 def _answer(message: orchestrator_pb2.AskEvent) -> Answer:
     answer = message.answer
     return Answer(
-        session_id=message.session_id,
-        sequence=message.sequence,
-        at_s=message.at_s,
-        trace_id=message.trace_id,
+        **_where(message),
         text=answer.text,
         citations=tuple(_citation(citation) for citation in answer.citations),
         passages=tuple(_passage(passage) for passage in answer.passages),
@@ -239,38 +240,26 @@ def event(message: orchestrator_pb2.AskEvent) -> Event | None:
         return _step_started(message)
     if kind == "answer":
         return _answer(message)
-    session_id, sequence, at_s, trace_id = message.session_id, message.sequence, message.at_s, message.trace_id
     if kind == "subquery":
         return SubqueryEvent(
-            session_id=session_id,
-            sequence=sequence,
-            at_s=at_s,
-            trace_id=trace_id,
+            **_where(message),
             step=message.subquery.step,
             subquery=_subquery(message.subquery.subquery),
         )
     if kind == "passages":
         return PassagesEvent(
-            session_id=session_id,
-            sequence=sequence,
-            at_s=at_s,
-            trace_id=trace_id,
+            **_where(message),
             step=message.passages.step,
             subquery=_subquery(message.passages.subquery),
             passages=tuple(_passage(passage) for passage in message.passages.passages),
         )
     if kind == "step_finished":
         return StepFinished(
-            session_id=session_id,
-            sequence=sequence,
-            at_s=at_s,
-            trace_id=trace_id,
+            **_where(message),
             step=_step(message.step_finished),
         )
     if kind == "answer_delta":
-        return AnswerDelta(
-            session_id=session_id, sequence=sequence, at_s=at_s, trace_id=trace_id, text=message.answer_delta
-        )
+        return AnswerDelta(**_where(message), text=message.answer_delta)
     return None
 
 

@@ -18,11 +18,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from argo.errors import InvalidArgumentError, NotFoundError
-from argo.telemetry import SPAN_ASK, SPAN_QUESTION
+from argo.telemetry import SPAN_ANSWER, SPAN_ASK, SPAN_QUESTION, SPAN_STEP
 
 __all__ = ["Span", "SpanTree", "TraceSummary", "read_traces"]
 
 _NANOSECONDS: Final = 1e9
+_OF_A_QUESTION: Final = (SPAN_ASK, SPAN_QUESTION, SPAN_STEP, SPAN_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,11 @@ class TraceSummary:
     def tree(self) -> SpanTree:
         """The spans under their root."""
         return SpanTree(self.spans)
+
+    @property
+    def is_question(self) -> bool:
+        """Whether a question was answered in it, and not, say, a health check."""
+        return any(span.name in _OF_A_QUESTION for span in self.spans)
 
     @property
     def start_s(self) -> float:

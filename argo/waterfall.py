@@ -17,7 +17,7 @@ from argo.result import Hop, QuestionTiming
 from argo.telemetry import ACTION, FAN_OUT, PROGRESS, PROGRESS_AFTER, SPAN_STEP, STEP
 from argo.trace import Span, SpanTree
 
-__all__ = ["STYLES", "Row", "hop_rows", "hops_table", "trace_rows", "trace_table", "waterfall"]
+__all__ = ["STYLES", "Row", "hop_rows", "hops_table", "label_of", "trace_rows", "trace_table", "waterfall"]
 
 STYLES: Final = {
     "orchestrator": "yellow",
@@ -29,7 +29,7 @@ STYLES: Final = {
 _NANOSECONDS: Final = 1e9
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _LEAST_BAR: Final = 10
-_LABEL: Final = 36
+_LABEL: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def trace_rows(tree: SpanTree) -> list[Row]:
     exclusive, critical = tree.exclusive_s(), tree.critical_s()
     return [
         Row(
-            _label(span),
+            label_of(span),
             depth,
             span.service,
             (span.start_ns - tree.root.start_ns) / _NANOSECONDS,
@@ -174,7 +174,8 @@ def trace_rows(tree: SpanTree) -> list[Row]:
     ]
 
 
-def _label(span: Span) -> str:
+def label_of(span: Span) -> str:
+    """A span in few words: its step with action and progress, or the call and on which side it was seen."""
     if span.name == SPAN_STEP:
         action = str(span.attributes.get(ACTION, ""))
         fan_out = span.attributes.get(FAN_OUT)

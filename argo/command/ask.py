@@ -11,7 +11,7 @@ from rich.console import Console
 
 from argo.client import Client
 from argo.command.context import EXIT_FAILED, EXIT_UNANSWERED, JsonOption, emit, run
-from argo.console import QuestionView
+from argo.console_question import QuestionView
 from argo.result import Answer, AskLimits, Event
 
 __all__ = ["ask", "follow"]

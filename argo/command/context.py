@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from argo.client import Client
-from argo.console import clean
+from argo.console_text import clean
 from argo.errors import (
     AlreadyExistsError,
     ArgoError,

@@ -11,7 +11,8 @@ from rich.console import Console
 from argo.client import Client
 from argo.command.ask import follow
 from argo.command.context import EXIT_FAILED, DefaultGroup, JsonOption, emit, run
-from argo.console import QuestionView, show_session, show_sessions
+from argo.console import show_session, show_sessions
+from argo.console_question import QuestionView
 from argo.result import SessionStatus
 
 __all__ = ["app"]

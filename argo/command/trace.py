@@ -42,6 +42,15 @@ def _traces(folder: Path | None) -> list[TraceSummary]:
     return traces
 
 
+def _questions(traces: list[TraceSummary]) -> list[TraceSummary]:
+    questions = [trace for trace in traces if trace.is_question]
+    if not questions:
+        raise NotFoundError(
+            "span_dir must hold the trace of a question, got none yet; `argo trace list --all` has more"
+        )
+    return questions
+
+
 def _guarded(as_json: bool, work: Callable[[], None]) -> None:
     try:
         work()
@@ -77,13 +86,15 @@ def _show(trace: TraceSummary, as_json: bool) -> None:
 @app.command("list")
 def list_traces(
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most traces.")] = 20,
+    everything: Annotated[bool, typer.Option("--all", help="Also other calls, such as ingests and policies.")] = False,
     folder: DirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the traces that there are, newest last."""
+    """List the traces of questions, newest last."""
 
     def work() -> None:
-        traces = _traces(folder)[-limit:]
+        traces = _traces(folder)
+        traces = (traces if everything else _questions(traces))[-limit:]
         if as_json:
             emit(
                 {
@@ -128,8 +139,6 @@ def last(folder: DirOption = None, as_json: JsonOption = False) -> None:
     """Show the newest trace of a question."""
 
     def work() -> None:
-        traces = _traces(folder)
-        questions = [trace for trace in traces if trace.tree.root.name.startswith("argo.")]
-        _show((questions or traces)[-1], as_json)
+        _show(_questions(_traces(folder))[-1], as_json)
 
     _guarded(as_json, work)

@@ -132,7 +132,7 @@ async def test_a_question_over_the_message_limit_is_not_sent(stack: FakeStack, c
 async def test_an_unavailable_orchestrator_is_asked_once(stack: FakeStack, client: Client) -> None:
     # The question may have begun; only the caller knows whether to ask again.
     stack.orchestrator.raises = argo.UnavailableError("no rung is left: retriever gone, no model")
-    with pytest.raises(argo.UnavailableError, match="^no rung is left"):
+    with pytest.raises(argo.UnavailableError, match=r"^no rung is left"):
         await client.ask("What does A1 carry?")
     assert len(stack.orchestrator.requests) == 1
 
@@ -144,7 +144,7 @@ async def test_a_status_in_mid_stream_is_its_class(stack: FakeStack, client: Cli
     cls = error_class(grpc.StatusCode[code])
     stack.orchestrator.raises, stack.orchestrator.raises_after = cls("told so"), 3
     seen = []
-    with pytest.raises(cls, match="^told so$") as caught:
+    with pytest.raises(cls, match=r"^told so$") as caught:
         async for event in client.stream("What does A1 carry?", session_id="mine"):
             seen.append(event.event)
     assert seen == ["policy", "step_started", "subquery"]
@@ -334,7 +334,7 @@ async def test_a_token_goes_along_on_loopback_and_never_further_in_the_clear(sta
     async with argo.Client.connect(**stack.connect_arguments(), token="abc") as client:
         await client.ask("What does A1 carry?")
     assert stack.orchestrator.metadata[0]["authorization"] == "Bearer abc"
-    with pytest.raises(argo.InvalidArgumentError, match="token needs TLS, .* in the clear to ric.example:50051"):
+    with pytest.raises(argo.InvalidArgumentError, match=r"token needs TLS, .* in the clear to ric.example:50051"):
         await argo.Client.connect("ric.example:50051", token="abc")
 
 

@@ -81,7 +81,7 @@ def test_a_blank_option_is_named_with_its_index() -> None:
 
 @pytest.mark.parametrize("value", ["", "a" * 65, "a/b", "a b", "\u00e9"])
 def test_a_session_id_outside_of_its_alphabet_or_length_is_refused(value: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="session_id must be 1..64 characters"):
+    with pytest.raises(InvalidArgumentError, match=r"session_id must be 1..64 characters"):
         limits.check_session_id(value)
 
 

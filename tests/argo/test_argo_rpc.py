@@ -216,7 +216,7 @@ async def test_an_unavailable_peer_is_asked_three_times() -> None:
     probe = Probe()
     probe.error = UnavailableError("the index is loading")
     async with serving(added(probe)) as target, Calls(target) as calls:
-        with pytest.raises(UnavailableError, match="^the index is loading$"):
+        with pytest.raises(UnavailableError, match=r"^the index is loading$"):
             await calls.unary()
     assert probe.calls == 3
 
@@ -310,7 +310,7 @@ async def test_a_token_goes_along_as_a_bearer_token() -> None:
 
 @pytest.mark.parametrize("target", ["localhost", "localhost:", ":50051", "host:0", "host:70000", "host:http", ""])
 def test_an_address_without_host_or_port_is_refused(target: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="target must be host:port with a port in 1..65535"):
+    with pytest.raises(InvalidArgumentError, match=r"target must be host:port with a port in 1..65535"):
         check_target("target", target)
 
 

@@ -10,7 +10,7 @@ from argo.settings import ClientSettings, SettingsError, TelemetrySettings, load
 
 def test_an_unknown_name_under_the_prefix_stops_with_the_nearest_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARGO_CLIENT_TARGT", "127.0.0.1:1")
-    with pytest.raises(SettingsError, match="unknown setting ARGO_CLIENT_TARGT; did you mean ARGO_CLIENT_TARGET?"):
+    with pytest.raises(SettingsError, match=r"unknown setting ARGO_CLIENT_TARGT; did you mean ARGO_CLIENT_TARGET?"):
         load(ClientSettings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -150,7 +151,7 @@ def test_exclusive_times_agree_with_a_count_of_every_instant(spans: list[Span]) 
     clip(tree.root, tree.root.start_ns, tree.root.end_ns)
     moments = sorted({moment for pair in clipped.values() for moment in pair})
     expected = dict.fromkeys(clipped, 0.0)
-    for low, high in zip(moments, moments[1:], strict=False):
+    for low, high in itertools.pairwise(moments):
         active = {key for key, (start, end) in clipped.items() if start <= low and high <= end}
         leaves = [key for key in active if not active.intersection(children[key])]
         for key in leaves:
@@ -200,5 +201,5 @@ def test_a_line_that_was_cut_off_hides_no_other(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_of_spans_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="span_dir must be a folder with span files, got .*nowhere"):
+    with pytest.raises(NotFoundError, match=r"span_dir must be a folder with span files, got .*nowhere"):
         read_traces(tmp_path / "nowhere")
