@@ -12,13 +12,11 @@ from orchestrator.peer import FATAL, HopLog, Peers
 from orchestrator.question import Question
 from orchestrator.state import QuestionState
 
-__all__ = ["FALLBACK_S", "answer_event", "write_answer"]
+__all__ = ["answer_event", "write_answer"]
 
 _LOG = logging.getLogger(__name__)
 _QUOTED_PASSAGES: Final = 3
 _QUOTED_WORDS: Final = 60
-FALLBACK_S: Final = 0.05
-"""Kept back from the call's deadline, so that the fallback can still reach the caller."""
 _LATE_S: Final = 0.5
 """How far past a soft budget the synthesizer is waited for before its answer is given up."""
 
@@ -37,7 +35,7 @@ async def write_answer(
     """
     kept = state.evidence.kept()
     time_left_s = question.time_left_s()
-    timeout_s = question.hard_left_s() - FALLBACK_S
+    timeout_s = question.hard_left_s()
     request = synthesizer_pb2.SynthesizeRequest(
         question=question.text,
         options=question.options,

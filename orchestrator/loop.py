@@ -15,7 +15,7 @@ from argo.errors import UnavailableError
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
 from orchestrator.action import TERMINATE, ActionKind
-from orchestrator.answer import FALLBACK_S, answer_event, write_answer
+from orchestrator.answer import answer_event, write_answer
 from orchestrator.evidence import Evidence
 from orchestrator.peer import HopLog, Peers
 from orchestrator.plan import plan_question
@@ -112,7 +112,7 @@ class QuestionLoop:
 
     def _call_timeout_s(self) -> float:
         """Seconds that a call inside a step may take: what is left once the answer's own time is set aside."""
-        left_s = self._question.hard_left_s() - FALLBACK_S
+        left_s = self._question.hard_left_s()
         time_left_s = self._question.time_left_s()
         if time_left_s is not None:
             left_s = min(left_s, time_left_s)

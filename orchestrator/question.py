@@ -16,6 +16,9 @@ from orchestrator.strategy import StrategyOptions, strategy
 
 __all__ = ["Question", "accept"]
 
+_KEPT_BACK = (0.1, 0.25)
+"""Share of a deadline that is kept for the way back, and the most of it in seconds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -56,8 +59,11 @@ class Question:
         return None if self.budget_s is None else self.budget_s - self.margin_s - self.elapsed_s()
 
     def hard_left_s(self) -> float:
-        """Seconds until the call's deadline, less the margin."""
-        return self.deadline_at - time.perf_counter() - self.margin_s
+        """Seconds until calls must end, so that what they leave can reach the caller before its own deadline."""
+        whole_s = self.deadline_at - self.arrived_at
+        # gRPC rounds a timeout up on its way here: by up to 10 ms from 1 s on, by up to 100 ms from 10 s on.
+        kept_back_s = min(_KEPT_BACK[0] * whole_s, _KEPT_BACK[1])
+        return self.deadline_at - time.perf_counter() - kept_back_s
 
 
 def accept(

@@ -129,7 +129,7 @@ async def test_hung_searches_leave_time_for_an_answer_before_the_hard_deadline(s
             await never()
 
     stack.retriever.on_search = search
-    answer = await stack.answer(QUESTION, budget_ms=0, timeout=1.0)
+    answer = await stack.answer(QUESTION, budget_ms=0, timeout=2.0)
     assert [entry.id for entry in answer.passages] == ["pq"]
     assert answer.end_reason == orchestrator_pb2.END_REASON_BUDGET
 
@@ -146,8 +146,9 @@ async def test_a_frozen_synthesizer_is_given_up_soon_after_the_budget(stack: Sta
 async def test_a_frozen_synthesizer_is_given_up_before_the_hard_deadline(stack: Stack) -> None:
     stack.synthesizer.on_synthesize = never
     stack.retriever.found[QUESTION] = [passage("pq", "the words", 0.9, {"f1": 0.9})]
-    answer = await stack.answer(QUESTION, budget_ms=0, timeout=0.8)
+    answer = await stack.answer(QUESTION, budget_ms=0, timeout=2.0)
     assert '"the words" [1]' in answer.text
+    assert answer.timing.total_s < 2.0
 
 
 async def test_a_budget_spent_before_the_first_step_is_what_ended_the_loop(stack: Stack) -> None:
