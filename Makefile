@@ -105,7 +105,7 @@ if ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
 fi; \
 echo "setting up $(VENV) with [$(1)] on $$($(BIN)/python --version); minutes the first time, kept for the next" >&2; \
 started=$$SECONDS; \
-$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(1)]' >&2; \
+$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(1)]' >&2; \
 echo "set up in $$((SECONDS - started)) s" >&2
 endef
 

@@ -16,6 +16,8 @@ from deploy.error import DocumentsError, StackRunningError
 __all__ = ["Layout", "check_documents"]
 
 _HASH_CHARACTERS: Final = 10
+_SPAN_FILES: Final = 250
+"""Newest span files kept when a stack starts; one question through `ask` writes five."""
 
 
 def check_documents(docs: Path) -> Path:
@@ -76,9 +78,16 @@ class Layout:
         return self.state_dir / "span"
 
     def make(self) -> None:
-        """Make every folder, readable by its owner only."""
+        """Make every folder, readable by its owner only, and forget the oldest spans."""
         for path in (self.index_dir, self.session_path.parent, self.log_dir, self.span_dir):
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._forget_old_spans()
+
+    def _forget_old_spans(self) -> None:
+        # Each process writes a file of its own; a service that still writes to one that is gone makes it anew.
+        files = sorted(self.span_dir.glob("*.jsonl*"), key=_changed_at, reverse=True)
+        for path in files[_SPAN_FILES:]:
+            path.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def hold(self) -> Iterator[None]:
@@ -96,6 +105,13 @@ class Layout:
                     "another folder"
                 )
             yield
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 @contextlib.contextmanager

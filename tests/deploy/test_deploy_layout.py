@@ -49,6 +49,18 @@ def test_made_folders_are_their_owners_alone(tmp_path: Path) -> None:
     assert layout.session_path.parent.stat().st_mode & 0o077 == 0
 
 
+def test_the_oldest_span_files_are_forgotten_when_a_stack_starts(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "state", tmp_path)
+    layout.make()
+    for age in range(300):
+        path = layout.span_dir / f"cli-{age}.jsonl"
+        path.touch()
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    layout.make()
+    kept = {int(path.stem.removeprefix("cli-")) for path in layout.span_dir.iterdir()}
+    assert kept == set(range(250))
+
+
 @pytest.mark.parametrize(
     ("make", "words"), [("missing", "does not exist"), ("file", "is a file"), ("empty", "is empty")]
 )
