@@ -74,7 +74,7 @@ def _tables_on(as_json: bool) -> Console:
 @contextlib.contextmanager
 def _stack(target: str | None, docs: Path, environment: Mapping[str, str], state_dir: Path) -> Iterator[StackTargets]:
     if target is not None:
-        yield attach(target)
+        yield attach(target, state_dir)
         return
     with started(docs, environment, state_dir=state_dir, say=_say) as stack:
         yield stack

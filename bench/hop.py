@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from argo.result import Hop
+from argo.result import Answer, Hop
 
-__all__ = ["NETWORK", "ORCHESTRATOR", "calls", "exclusive_s", "own_time_s", "service_s"]
+__all__ = ["NETWORK", "ORCHESTRATOR", "calls", "exclusive_s", "mean_own_ms", "own_time_s", "service_s"]
 
 ORCHESTRATOR: Final = "orchestrator"
 NETWORK: Final = "network"
@@ -67,3 +67,12 @@ def own_time_s(hops: Sequence[Hop], total_s: float) -> dict[str, float]:
         own[f"{hop.service}.{hop.name}"] += inside
         own[NETWORK] += share - inside
     return dict(own)
+
+
+def mean_own_ms(answers: Sequence[Answer]) -> dict[str, float]:
+    """Mean exclusive milliseconds a question by owner, largest first; of at least one answer."""
+    total: dict[str, float] = defaultdict(float)
+    for answer in answers:
+        for owner, seconds in own_time_s(answer.timing.hops, answer.timing.total_s).items():
+            total[owner] += seconds
+    return {owner: seconds * 1000 / len(answers) for owner, seconds in sorted(total.items(), key=lambda item: -item[1])}

@@ -126,15 +126,6 @@ def _sample(asked: Asked) -> dict[str, Any]:
     }
 
 
-def _own_ms(answers: Sequence[Answer]) -> dict[str, float]:
-    """Mean exclusive milliseconds a question by owner, largest first."""
-    total: dict[str, float] = defaultdict(float)
-    for answer in answers:
-        for owner, seconds in hop.own_time_s(answer.timing.hops, answer.timing.total_s).items():
-            total[owner] += seconds
-    return {owner: seconds * 1000 / len(answers) for owner, seconds in sorted(total.items(), key=lambda item: -item[1])}
-
-
 def _hop_table(answers: Sequence[Answer]) -> dict[str, dict[str, float]]:
     """Calls a question, mean duration and mean time inside the service, by method."""
     grouped: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -168,7 +159,7 @@ def score_phase(phase: Phase) -> dict[str, Any]:
         "wall_s": phase.wall_s,
         "questions_per_s": n / phase.wall_s if phase.wall_s else None,
         "latency_ms": asdict(summary([asked.latency_s * 1000 for asked in phase.samples])) if n else None,
-        "own_ms": {**_own_ms(answers), "caller and its channel": statistics.fmean(caller)} if n else {},
+        "own_ms": {**hop.mean_own_ms(answers), "caller and its channel": statistics.fmean(caller)} if n else {},
         "hops": _hop_table(answers) if n else {},
         "mean_searches": statistics.fmean(answer.searches for answer in answers) if n else None,
         "cpu_ms_per_question": {name: seconds * 1000 / n for name, seconds in phase.cpu_s.items()} if n else {},

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from argo.errors import ArgoError
+from bench import hop
 from bench.asker import Asked, Asker
 from bench.evidence import MAX_PASSAGES, MAX_WORDS, Match, cap, match
 from bench.question import Question
@@ -56,6 +57,7 @@ class Outcome:
             answer = self.asked.answer
             raw |= {
                 "latency_ms": self.asked.latency_s * 1000,
+                "own_ms": hop.mean_own_ms([answer]),
                 "searches": answer.searches,
                 "steps": answer.steps,
                 "foci": [focus.text for focus in answer.foci],
@@ -191,6 +193,7 @@ def score_strategy(run: StrategyRun) -> dict[str, Any]:
         "mean_searches": statistics.fmean(asked.answer.searches for asked in answers) if answers else None,
         "mean_steps": statistics.fmean(asked.answer.steps for asked in answers) if answers else None,
         "latency_ms": asdict(summary([asked.latency_s * 1000 for asked in answers])) if answers else None,
+        "own_ms": hop.mean_own_ms([asked.answer for asked in answers]) if answers else None,
         "within_budget": sum(budgeted) / len(budgeted) if budgeted else None,
         "refused_answerable": _refused(answerable),
         "refused_unanswerable": _refused(unanswerable),

@@ -45,9 +45,9 @@ class StackTargets:
     """Whether it was started for this run."""
 
 
-def attach(target: str) -> StackTargets:
-    """A stack that runs already; its processes are known where a launcher of this checkout started it."""
-    for path in (ROOT / ".argo" / _RECORD, STATE_DIR / _RECORD):
+def attach(target: str, state_dir: Path = STATE_DIR) -> StackTargets:
+    """A stack that runs already; its processes are known where its launcher's state folder is one of these."""
+    for path in (ROOT / ".argo" / _RECORD, state_dir / _RECORD):
         record = _read(path)
         if record is not None and record["targets"].get("orchestrator") == target:
             return StackTargets(target, record["targets"].get("retriever"), record["pids"])
