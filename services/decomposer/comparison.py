@@ -21,6 +21,7 @@ _COMPARISONS: Final = tuple(
         rf"(?P<lead>.*?)\b(?:differences?|distinctions?)\s+(?:is\s+there\s+|are\s+there\s+)?between\s+{_NAMED}\s+and\s+(?P<b>[^?;]+?){_SCOPE}\s*[?.]?$",
         rf"(?P<lead>.*?)\b(?:distinguish(?:es)?|differentiate[sd]?)\s+(?!between\b){_NAMED}\s+from\s+(?P<b>[^?;]+?){_SCOPE}\s*[?.]?$",
         rf"(?P<lead>.*?\bhow\s+(?:do|does|did))\s+{_NAMED}\s+(?:differ|vary)\s+from\s+(?P<b>[^?;]+?){_SCOPE}\s*[?.]?$",
+        rf"(?P<lead>.*?\bhow\s+(?:is|are|does|do))\s+{_NAMED}\s*,?\s+(?:as\s+)?compared\s+(?:with|to)\s+(?P<b>[^?;]+?){_SCOPE}\s*[?.]?$",
         rf"(?P<lead>.*?\bhow\s+(?:is|are))\s+{_NAMED}\s+different\s+from\s+(?P<b>[^?;]+?){_SCOPE}\s*[?.]?$",
         rf"(?P<lead>.*?\bhow\s+(?:do|does|did))\s+{_NAMED}\s+and\s+(?P<b>[^?;]+?)\s+differ\b{_SCOPE}\s*[?.]?$",
         rf"(?P<lead>.*?\bhow\s+(?:do|does|did))\s+{_NAMED}\s+compare\s+(?:with|to|against)\s+(?P<b>[^?;]+?){_SCOPE}\s*[?.]?$",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from argo.limits import FOCI
 from services.decomposer.clause import (
+    PREPOSITION,
     content_words,
     find_description,
     has_back_reference,
@@ -17,8 +19,16 @@ from services.decomposer.comparison import find_comparison
 
 __all__ = ["Focus", "plan_foci"]
 
-_CARRIED_WORDS: Final = 8
-"""Most words that a clause takes over from those before it."""
+_CARRIED_WORDS: Final = 5
+"""Most words that a clause takes over from the one before it."""
+_CARRIED_NAMES: Final = 3
+"""Most names among them."""
+_ASKED_FOR: Final = re.compile(
+    rf"^(?:{PREPOSITION}\s+)?(?:which|what|whose|how\s+\w+)\s+(?:[\w-]+\s+){{1,3}}?"
+    r"(?=(?:is|are|was|were|do|does|did|can|could|should|must|will|would|has|have|had|may|might)\s)",
+    re.IGNORECASE,
+)
+_BRACKETED: Final = re.compile(r"\s*\([^()]*\)$")
 _ENOUGH_WORDS: Final = 5
 """A clause with this many content words of its own stands without help, unless it points back."""
 
@@ -53,6 +63,11 @@ def plan_foci(question: str) -> tuple[Focus, ...]:
     """
     context, asks = split_question(question)
     parts: list[_Part] = []
+    set_side_by_side = find_comparison(context[-1]) if context else None
+    if set_side_by_side is not None:
+        # "Compare A with B: which port does each use?" asks the same of both.
+        scene, asked = context[:-1], " ".join(asks)
+        return _numbered([_Part(_with_context(f"{side}: {asked}", scene)) for side in set_side_by_side.sides])
     latest: list[_Part] = []
     clauses = [clause for ask in asks for clause in split_asks(ask)]
     for clause in clauses:
@@ -60,10 +75,14 @@ def plan_foci(question: str) -> tuple[Focus, ...]:
         parts.extend(latest)
     if len(parts) == 1:
         return (Focus("f1", " ".join(question.split())),)
-    kept = parts[: FOCI[1]]
+    return _numbered(parts)
+
+
+def _numbered(parts: list[_Part]) -> tuple[Focus, ...]:
+    """Parts as foci, up to the limit."""
     return tuple(
         Focus(f"f{place}", part.text, tuple(f"f{other + 1}" for other in part.depends_on))
-        for place, part in enumerate(kept, 1)
+        for place, part in enumerate(parts[: FOCI[1]], 1)
     )
 
 
@@ -114,12 +133,14 @@ def _carry(clause: str, before: list[_Part], context: list[str], *, points_back:
     own = content_words(clause)
     if not before or (not points_back and (context or len(own) >= _ENOUGH_WORDS)):
         return clause
-    said = " ".join(part.text for part in before)
+    # What the earlier clause asked for ("which message type") is not known, so it is no help here.
+    said = " ".join(_ASKED_FOR.sub("", _BRACKETED.sub("", part.text)) for part in before)
     known = {word.lower() for word in [*own, *content_words(" ".join(context))]}
     carried = [word for word in dict.fromkeys(content_words(said)) if word.lower() not in known]
-    # Names carry the subject; keep them before common words, and all in the order of the text.
-    names = [word for word in carried if _is_name(word)]
-    chosen = set((names + [word for word in carried if not _is_name(word)])[:_CARRIED_WORDS])
+    # Names carry the subject; of the common words the last ones are what was spoken of last.
+    names = [word for word in carried if _is_name(word)][:_CARRIED_NAMES]
+    common = [word for word in carried if not _is_name(word)]
+    chosen = {*names, *common[-(_CARRIED_WORDS - len(names)) :]}
     kept = [word for word in carried if word in chosen]
     return f"{clause.rstrip('?. ')} ({' '.join(kept)})" if kept else clause
 

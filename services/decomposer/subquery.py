@@ -26,7 +26,7 @@ _LONGEST: Final = 80
 """Words of a subquery; what is beyond is noise to BM25 and cut off by most embedders' training."""
 _SHORT: Final = 3
 """Content words of a focus that is hardly more than a name."""
-_NAMES: Final = 3
+_NAMES: Final = 2
 """Most names taken from the evidence of the foci that a focus depends on."""
 _FEEDBACK_TERMS: Final = 4
 """Most words taken from evidence when a focus is searched again."""
@@ -39,6 +39,15 @@ _READ_SENTENCES: Final = 3
 _NAME: Final = re.compile(
     r"(?:[A-Z][\w-]*(?:\s+(?:[A-Z][\w-]*|\d[\w.]*))+|[\w.]*[a-z]+[A-Z][\w.]*|[\w]+(?:[-_.][\w]+)+|[A-Z]{2,}\w*|[A-Z]\d\w*)"
 )
+_DETERMINER: Final = re.compile(r"^(?:The|A|An|This|That|If|When|In|On|For|To|It|These|Each)\s+")
+# What a name ends in where it is that of a part of a system.
+_ROLE: Final = re.compile(
+    r"(?:[Mm]anager|[Mm]gr|[Ss]ervice|[Ff]unction|[Mm]ediator|[Bb]roker|[Ss]erver|[Aa]gent|[Cc]ollector|[Cc]onverter|[Pp]roducer|"
+    r"[Aa]dapter|[Ll]ogger|[Gg]ateway|[Rr]outer|[Tt]ermination|[Cc]ontroller|[Oo]perator|[Rr]egistry|[Cc]atalogue|[Hh]andler|"
+    r"[Ss]imulator|[Pp]roxy)s?$"
+)
+_LEAST_SHARED: Final = 0.3
+"""Share of the terms asked for that a sentence must have for its names to count."""
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)?")
 _BRACKETED: Final = re.compile(r"\s*\([^()]*\)$")
 
@@ -216,13 +225,31 @@ def _names_found(scene: _Scene) -> tuple[str, ...]:
     asked = {term for focus in needed for term in terms(focus.text)} or set(terms(scene.question))
     known = {word.lower() for word in raw_words(f"{scene.question} {scene.focus.text}")}
     counts: Counter[str] = Counter()
+    roles: set[str] = set()
     for score, sentence in _best_sentences(_evidence_for(scene), asked):
-        for name in dict.fromkeys(match.group().strip(".") for match in _NAME.finditer(sentence)):
+        # A sentence that shares little with what was asked names something else.
+        if score < _LEAST_SHARED * len(asked):
+            continue
+        for name in _names(sentence):
             fresh = [word for word in raw_words(name) if word.lower() not in known]
-            if fresh and content_words(" ".join(fresh)):
+            entry = scene.glossary.find(name)
+            if content_words(" ".join(fresh)) and not (entry and entry.common):
                 counts[name] += score
-    best = sorted(counts, key=lambda name: (-counts[name], name))
+                roles.update([name] if _ROLE.search(name) else [])
+    # Where a part of the system is named, the other names in its sentence are beside the point.
+    best = sorted(roles or counts, key=lambda name: (-counts[name], name))
     return tuple(best[:_NAMES])
+
+
+def _names(sentence: str) -> list[str]:
+    """Names in a sentence, each once; a capital at its beginning alone makes none."""
+    found: list[str] = []
+    for match in _NAME.finditer(sentence):
+        name = _DETERMINER.sub("", match.group().strip("."))
+        begins = match.start() == 0 and " " not in name and name[1:].islower()
+        if name and not begins:
+            found.append(name)
+    return list(dict.fromkeys(found))
 
 
 def _best_sentences(passages: list[EarlierPassage], asked: set[str]) -> list[tuple[int, str]]:

@@ -12,6 +12,7 @@ from services.lexicon.tokenise import raw_words, stem
 __all__ = ["Thesaurus", "load_thesaurus"]
 
 _DATA: Final = Path(__file__).with_name("thesaurus.tsv")
+_FORMS_OF_A_GROUP: Final = 2
 
 
 class Thesaurus:
@@ -30,21 +31,27 @@ class Thesaurus:
         """Every group, in the order of the data file."""
         return self._groups
 
-    def related(self, text: str) -> tuple[str, ...]:
+    def related(self, text: str, *, most: int = 8) -> tuple[str, ...]:
         """Other forms of what a text names, in the order of the text; none that the text has already.
 
         Args:
             text: A question, a focus, or any prose.
+            most: Most forms; of each group only the first two are given.
         """
         stems = _key(text)
-        met = [
+        met = dict.fromkeys(
             group
             for start in range(len(stems))
             for length in range(min(self._longest, len(stems) - start), 0, -1)
             for group in self._found.get(stems[start : start + length], ())
-        ]
-        forms = dict.fromkeys(form for group in met for form in group)
-        return tuple(form for form in forms if not set(_key(form)) <= set(stems))
+        )
+        known = set(stems)
+        forms = dict.fromkeys(
+            form
+            for group in met
+            for form in [form for form in group if not set(_key(form)) <= known][:_FORMS_OF_A_GROUP]
+        )
+        return tuple(forms)[:most]
 
 
 def _key(text: str) -> tuple[str, ...]:
