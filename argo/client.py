@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
@@ -22,6 +21,7 @@ from argo.document import CollectionInfo, Deletion, Document, IngestReport, Sear
 from argo.errors import ArgoError, DeadlineExceededError, InternalError, InvalidArgumentError
 from argo.ingest import Ingester, OnProgress, delete_documents, list_documents
 from argo.limits import check_budget_ms, check_range
+from argo.probe import PROBE_TIMEOUT_S, check, peer_health, service_health
 from argo.result import (
     Answer,
     AnswerMode,
@@ -35,7 +35,7 @@ from argo.result import (
     SessionSummary,
 )
 from argo.rpc import Caller, TlsFiles, channel, check_target
-from argo.service import HealthReport, OrchestratorInfo, ServiceHealth
+from argo.service import HealthReport, OrchestratorInfo
 from argo.settings import ClientSettings, load
 from argo.telemetry import Telemetry, tracer
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, retriever_pb2, retriever_pb2_grpc, types_pb2
@@ -46,7 +46,6 @@ _ORCHESTRATOR: Final = "argo.v1.OrchestratorService"
 _RETRIEVER: Final = "argo.v1.RetrieverService"
 _CALL_TIMEOUT_S: Final = 10.0
 _RELOAD_TIMEOUT_S: Final = 60.0
-_HEALTH_TIMEOUT_S: Final = 3.0
 _HEALTH_INTERVAL_S: Final = 0.1
 _SESSIONS_PAGE: Final = 100
 _SESSION_ID_BYTES: Final = 8
@@ -393,18 +392,18 @@ class Client:
     async def health(self) -> HealthReport:
         """How every service is; never raises for a service that is down."""
         orchestrator, retriever = await asyncio.gather(
-            _health("orchestrator", self._orchestrator), _health("retriever", self._retriever)
+            check("orchestrator", self._orchestrator), check("retriever", self._retriever)
         )
         services = [orchestrator, retriever]
         if orchestrator.serving:
             try:
                 info = await self._ask_one(
-                    "GetInfo", self._questions.GetInfo, types_pb2.GetInfoRequest(), _HEALTH_TIMEOUT_S
+                    "GetInfo", self._questions.GetInfo, types_pb2.GetInfoRequest(), PROBE_TIMEOUT_S
                 )
             except ArgoError as error:
-                services[0] = _service_health("orchestrator", self._orchestrator, "NOT_SERVING", error.message)
+                services[0] = service_health("orchestrator", self._orchestrator, "NOT_SERVING", error.message)
             else:
-                services.extend(_peers(convert.orchestrator_info(info)))
+                services.extend(peer_health(convert.orchestrator_info(info)))
         return HealthReport(services=tuple(services))
 
     async def wait_until_serving(self, timeout_s: float) -> HealthReport:
@@ -496,37 +495,3 @@ def _describe(span: trace.Span, answer: Answer) -> None:
     span.set_attribute(names.DEGRADED, answer.degraded)
     if answer.within_budget is not None:
         span.set_attribute(names.WITHIN_BUDGET, answer.within_budget)
-
-
-def _service_health(service: str, caller: Caller, health: str, detail: str) -> ServiceHealth:
-    return ServiceHealth(service=service, target=caller.target, health=health, seen_from="client", detail=detail)
-
-
-async def _health(service: str, caller: Caller) -> ServiceHealth:
-    stub: Any = health_pb2_grpc.HealthStub(caller.channel)
-    try:
-        reply = await caller.unary(
-            "grpc.health.v1.Health/Check", stub.Check, health_pb2.HealthCheckRequest(), _HEALTH_TIMEOUT_S
-        )
-    except ArgoError as error:
-        return _service_health(service, caller, "UNREACHABLE", error.message)
-    serving = reply.status == health_pb2.HealthCheckResponse.SERVING
-    return _service_health(service, caller, "SERVING" if serving else "NOT_SERVING", "")
-
-
-def _peers(info: OrchestratorInfo) -> list[ServiceHealth]:
-    peers: list[ServiceHealth] = []
-    for peer in info.peers:
-        detail = ""
-        if peer.info is not None:
-            detail = f"version {peer.info.version}"
-            if peer.info.engine is not None:
-                detail += f", engine {peer.info.engine.name}"
-            if (collection := peer.info.collection) is not None:
-                detail += f", {collection.documents} documents, {collection.passages} passages, {collection.embedder}"
-        peers.append(
-            ServiceHealth(
-                service=peer.service, target=peer.target, health=peer.health, seen_from="orchestrator", detail=detail
-            )
-        )
-    return peers

@@ -88,13 +88,15 @@ def ask_request(
     if limits is not None:
         request.limits.CopyFrom(
             orchestrator_pb2.AskLimits(
-                max_steps=optional_uint("max_steps", limits.max_steps, _ranged("max_steps", bounds.STEPS)),
-                fan_out=optional_uint("fan_out", limits.fan_out, _ranged("fan_out", bounds.FAN_OUT)),
-                top_k=optional_uint("top_k", limits.top_k, _ranged("top_k", bounds.TOP_K)),
+                max_steps=optional_uint(
+                    "limits.max_steps", limits.max_steps, _ranged("limits.max_steps", bounds.STEPS)
+                ),
+                fan_out=optional_uint("limits.fan_out", limits.fan_out, _ranged("limits.fan_out", bounds.FAN_OUT)),
+                top_k=optional_uint("limits.top_k", limits.top_k, _ranged("limits.top_k", bounds.TOP_K)),
                 max_answer_tokens=optional_uint(
-                    "max_answer_tokens",
+                    "limits.max_answer_tokens",
                     limits.max_answer_tokens,
-                    _ranged("max_answer_tokens", bounds.ANSWER_TOKENS),
+                    _ranged("limits.max_answer_tokens", bounds.ANSWER_TOKENS),
                 ),
             )
         )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -25,12 +28,26 @@ from argo.errors import (
 from argo.settings import ClientSettings, TelemetrySettings, load
 from argo.telemetry import Telemetry, configure
 
-__all__ = ["EXIT_FAILED", "EXIT_UNANSWERED", "EXIT_USAGE", "DefaultGroup", "JsonOption", "Stack", "emit", "run"]
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_UNANSWERED",
+    "EXIT_USAGE",
+    "DefaultGroup",
+    "JsonOption",
+    "Stack",
+    "emit",
+    "output",
+    "report",
+    "run",
+]
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNANSWERED: Final = 3
 _EXIT_INTERRUPTED: Final = 130
+_SPAN_NAME: Final = "cli"
+_SPAN_FILES: Final = 100
+"""Span files of past runs that are kept."""
 _USER_MISTAKES: Final = (InvalidArgumentError, NotFoundError, AlreadyExistsError)
 
 JsonOption = Annotated[
@@ -103,7 +120,22 @@ def _telemetry() -> Telemetry:
     if settings.span_dir is None and client.span_dir is not None:
         # The stack's own folder, so that `argo trace` finds the root span of what was asked here.
         settings = TelemetrySettings(**(settings.model_dump() | {"span_dir": client.span_dir}))
-    return configure("cli", settings)
+    if settings.span_dir is not None:
+        _prune(settings.span_dir)
+    # One line where a collector is not there, and none for each attempt.
+    logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+    return configure(_SPAN_NAME, settings)
+
+
+def _prune(folder: Path) -> None:
+    # Every run of the command line is a process with a span file of its own; a stack's are few and rotate.
+    ages: list[tuple[float, Path]] = []
+    for path in folder.glob(f"{_SPAN_NAME}-*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            ages.append((path.stat().st_mtime, path))
+    for _, path in sorted(ages)[:-_SPAN_FILES]:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def report(error: ArgoError, as_json: bool) -> int:

@@ -162,6 +162,7 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     abstains: bool = False
     sessions: dict[str, orchestrator_pb2.Session] = field(default_factory=dict)
     peers: list[orchestrator_pb2.PeerInfo] = field(default_factory=list)
+    info_error: Exception | None = None
     extra: list[orchestrator_pb2.AskEvent] = field(default_factory=list)
 
     def _record(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -277,6 +278,8 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         return orchestrator_pb2.ReloadPolicyResponse(origin="policy.json", solve_s=0.012)
 
     async def GetInfo(self, request: Any, context: Any) -> orchestrator_pb2.OrchestratorInfo:
+        if self.info_error is not None:
+            raise self.info_error
         return orchestrator_pb2.OrchestratorInfo(
             info=types_pb2.ServiceInfo(service="orchestrator", version="0.1.0", settings={"strategy": "mdp"}),
             peers=self.peers,

@@ -354,3 +354,17 @@ def test_every_public_name_can_be_had() -> None:
     assert [name for name in argo.__all__ if not hasattr(argo, name)] == []
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         argo.nonsense  # noqa: B018
+
+
+def test_span_files_of_past_runs_do_not_pile_up(threaded_stack: FakeStack, tmp_path: Path) -> None:
+    for number in range(120):
+        path = tmp_path / f"cli-{number}.jsonl"
+        path.write_text("")
+        os.utime(path, (number, number))
+    (tmp_path / "orchestrator-1.jsonl").write_text("")
+    CliRunner().invoke(
+        app, ["--target", threaded_stack.target, "ask", "q"], env={"ARGO_CLIENT_SPAN_DIR": str(tmp_path)}
+    )
+    left = {path.name for path in tmp_path.iterdir()}
+    assert len(left) == 102  # 100 older ones, this run's own, and the orchestrator's
+    assert {"cli-119.jsonl", "cli-20.jsonl", "orchestrator-1.jsonl"} <= left and "cli-19.jsonl" not in left

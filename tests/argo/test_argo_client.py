@@ -168,7 +168,7 @@ async def test_the_server_judges_what_is_allowed(client: Client, arguments: dict
     ("arguments", "told"),
     [
         ({"question": "q", "budget_ms": -1}, "budget_ms must be .* got -1"),
-        ({"question": "q", "limits": argo.AskLimits(top_k=-3)}, r"top_k must be in 1\.\.20, got -3"),
+        ({"question": "q", "limits": argo.AskLimits(top_k=-3)}, r"^limits\.top_k must be in 1\.\.20, got -3$"),
         ({"question": "q", "seed": 2**64}, "seed must be in"),
         ({"question": "half \ud800 pair"}, r"question must be valid Unicode, got U\+D800 at character 5"),
         ({"question": "q", "options": ["a", "\udfff"]}, r"options\[1\] must be valid Unicode"),
@@ -316,6 +316,15 @@ async def test_health_of_nothing_is_unreachable_and_raises_nothing() -> None:
     async with argo.Client.connect("127.0.0.1:1", retriever_target="127.0.0.1:1") as client:
         report = await client.health()
     assert [service.health for service in report.services] == ["UNREACHABLE", "UNREACHABLE"]
+
+
+async def test_an_orchestrator_that_cannot_say_what_is_behind_it_does_not_count_as_serving(
+    stack: FakeStack, client: Client
+) -> None:
+    stack.orchestrator.info_error = argo.UnauthenticatedError("a token is needed")
+    report = await client.health()
+    assert (report.services[0].health, report.services[0].detail) == ("NOT_SERVING", "a token is needed")
+    assert not report.serving
 
 
 async def test_a_client_can_be_awaited_instead_of_entered(stack: FakeStack) -> None:
