@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
 from argo import __version__
-from argo.settings import TelemetrySettings
+from argo.settings import SettingsError, TelemetrySettings
 
 __all__ = [
     "ACTION",
@@ -178,6 +178,9 @@ def configure(service: str, settings: TelemetrySettings) -> Telemetry:
     Args:
         service: service.name of every span, such as "orchestrator".
         settings: Where spans go.
+
+    Raises:
+        SettingsError: The folder for span files cannot be made.
     """
     if settings.otlp_endpoint is None and settings.span_dir is None:
         return Telemetry(None)
@@ -197,7 +200,12 @@ def configure(service: str, settings: TelemetrySettings) -> Telemetry:
         )
     if settings.span_dir is not None:
         path = settings.span_dir / f"{service}-{os.getpid()}.jsonl"
-        exporters.append(SpanFileExporter(path, service, settings.span_file_bytes))
+        try:
+            exporters.append(SpanFileExporter(path, service, settings.span_file_bytes))
+        except OSError as error:
+            raise SettingsError(
+                f"span_dir must be a folder that can be written to, got {settings.span_dir}: {error.strerror}"
+            ) from None
     for exporter in exporters:
         provider.add_span_processor(
             BatchSpanProcessor(exporter, schedule_delay_millis=settings.export_delay_ms, max_queue_size=16_384)

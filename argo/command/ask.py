@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 
 from argo.client import Client
-from argo.command.context import EXIT_FAILED, EXIT_UNANSWERED, JsonOption, emit, run
+from argo.command.context import EXIT_FAILED, EXIT_UNANSWERED, JsonOption, emit, run, suggest_resume
 from argo.console_question import QuestionView
+from argo.errors import UnavailableError
 from argo.result import Answer, AskLimits, Event
 
 __all__ = ["ask", "follow"]
@@ -94,12 +95,20 @@ def ask(
 async def follow(events: AsyncGenerator[Event, None], view: QuestionView | None) -> Answer | None:
     """Show the events of a question as they happen, as JSON lines where there is no view."""
     answer: Answer | None = None
+    begun = False
     async with aclosing(events):
-        async for event in events:
-            if view is None:
-                emit(event.to_dict())
-            else:
-                view.show(event)
-            if isinstance(event, Answer):
-                answer = event
+        try:
+            async for event in events:
+                begun = True
+                if view is None:
+                    emit(event.to_dict())
+                else:
+                    view.show(event)
+                if isinstance(event, Answer):
+                    answer = event
+        except UnavailableError as error:
+            # Only what has begun has a session to go on with.
+            if begun:
+                suggest_resume(error)
+            raise
     return answer

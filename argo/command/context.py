@@ -149,10 +149,21 @@ def report(error: ArgoError, as_json: bool) -> int:
                 "session_id": error.session_id,
             }
         )
-    stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    stderr.print(f"argo: {clean(error.message)}", style="red", soft_wrap=True)
+    complain(f"argo: {error.message}", style="red")
     if isinstance(error, UnavailableError) and "could not reach" in error.message:
-        stderr.print("Is a stack running? `make up` starts one; `argo health` shows how it is.", soft_wrap=True)
-    elif error.session_id and isinstance(error, UnavailableError | DeadlineExceededError):
-        stderr.print(f"Go on with it: argo sessions resume {error.session_id}", soft_wrap=True)
+        complain("Is a stack running? `make up` starts one; `argo health` shows how it is.")
+    elif isinstance(error, DeadlineExceededError):
+        suggest_resume(error)
     return EXIT_USAGE if isinstance(error, _USER_MISTAKES) else EXIT_FAILED
+
+
+def complain(text: str, *, style: str = "") -> None:
+    """Write one line to standard error."""
+    stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    stderr.print(clean(text), style=style, soft_wrap=True)
+
+
+def suggest_resume(error: ArgoError) -> None:
+    """Name the command that goes on with a question that was lost."""
+    if error.session_id is not None:
+        complain(f"Go on with it: argo sessions resume {error.session_id}")

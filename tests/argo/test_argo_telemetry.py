@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Status, StatusCode
 
-from argo.settings import TelemetrySettings
+from argo.settings import SettingsError, TelemetrySettings
 from argo.telemetry import SpanFileExporter, Telemetry, configure, tracer
 from argo.trace import read_traces
 
@@ -62,6 +63,12 @@ def test_a_folder_that_is_gone_fails_the_export_and_nothing_else(tmp_path: Path)
     exporter = SpanFileExporter(folder / "a-1.jsonl", "a", rotate_bytes=4096)
     folder.rmdir()
     assert exporter.export([]) is SpanExportResult.FAILURE
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match=r"span_dir must be a folder that can be written to, got .*file/spans: Not"):
+        configure("test", TelemetrySettings(span_dir=tmp_path / "file" / "spans"))
 
 
 def test_text_goes_into_spans_only_where_it_is_switched_on() -> None:
