@@ -80,6 +80,11 @@ def _stack(target: str | None, docs: Path, environment: Mapping[str, str], state
         yield stack
 
 
+def _shown(path: Path) -> str:
+    """A path as it can be repeated elsewhere: relative where it lies under the working directory."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
 def _say(text: str) -> None:
     _ERR.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -110,9 +115,9 @@ def retrieval(
         strategies = list(dict.fromkeys(strategy or ["mdp"]))
         variables = {"ARGO_RETRIEVER_EMBEDDER": embedder} if embedder is not None else {}
         settings: dict[str, Any] = {
-            "docs": str(docs),
-            "questions": str(questions),
-            "unanswerable": str(unanswerable) if unanswerable is not None else None,
+            "docs": _shown(docs),
+            "questions": _shown(questions),
+            "unanswerable": _shown(unanswerable) if unanswerable is not None else None,
             "strategies": strategies,
             "embedder": embedder,
             "budget_ms": budget_ms,
@@ -159,7 +164,12 @@ async def _retrieval(
                         advance=functools.partial(bar.advance, task),
                     )
                 )
-    return runs, {"settings": settings, "collection": collection_of(info), **records.head, "record": str(records.path)}
+    return runs, {
+        "settings": settings,
+        "collection": collection_of(info),
+        **records.head,
+        "record": _shown(records.path),
+    }
 
 
 @app.command()
@@ -187,8 +197,8 @@ def overhead(
         if cores is not None:
             use_cores(cores)
         settings: dict[str, Any] = {
-            "docs": str(docs),
-            "question_file": str(question_file),
+            "docs": _shown(docs),
+            "question_file": _shown(question_file),
             "questions": questions,
             "one_at_a_time": one_at_a_time,
             "in_flight": in_flight,
@@ -237,7 +247,7 @@ async def _overhead(
                         advance=functools.partial(bar.advance, task),
                     )
                 )
-    return phases, {"settings": settings, **records.head, "record": str(records.path)}
+    return phases, {"settings": settings, **records.head, "record": _shown(records.path)}
 
 
 def _targets(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from argo.errors import ArgoError
 from argo.result import Answer
 from bench import hop
 from bench.asker import Asked, Asker
-from bench.process import read_usage, used_cpu_s
+from bench.process import host_busy_s, read_usage, used_cpu_s
 from bench.record import RecordFile
 from bench.statistic import summary
 
@@ -37,6 +37,8 @@ class Phase:
     wall_s: float = 0.0
     cpu_s: dict[str, float] = field(default_factory=dict)
     """Processor seconds by process, over the whole phase."""
+    others_s: float | None = None
+    """Processor seconds that the machine spent on anything else meanwhile; None where that is not known."""
     rss_mib: dict[str, float] = field(default_factory=dict)
     """Resident memory by process at its end."""
 
@@ -73,11 +75,13 @@ async def run_phase(
     """
     phase = Phase(name, in_flight)
     watched = {**pids, LOAD: os.getpid()}
-    before, began = read_usage(watched), time.perf_counter()
+    before, busy, began = read_usage(watched), host_busy_s(), time.perf_counter()
     await _ask_all(asker, questions, n, in_flight, budget_ms, phase, advance)
     phase.wall_s = time.perf_counter() - began
-    after = read_usage(watched)
+    after, busy_after = read_usage(watched), host_busy_s()
     phase.cpu_s = used_cpu_s(before, after)
+    if pids and busy is not None and busy_after is not None:
+        phase.others_s = max(0.0, busy_after - busy - sum(phase.cpu_s.values()))
     phase.rss_mib = {process: usage.rss_mib for process, usage in after.items()}
     # Written after the clock has stopped, so that the disk is no part of the figure.
     for asked in phase.samples:
@@ -164,5 +168,6 @@ def score_phase(phase: Phase) -> dict[str, Any]:
         "mean_searches": statistics.fmean(answer.searches for answer in answers) if n else None,
         "cpu_ms_per_question": {name: seconds * 1000 / n for name, seconds in phase.cpu_s.items()} if n else {},
         "cpu_cores_used": sum(phase.cpu_s.values()) / phase.wall_s if phase.wall_s else None,
+        "others_cores_used": phase.others_s / phase.wall_s if phase.others_s is not None and phase.wall_s else None,
         "rss_mib": phase.rss_mib,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Usage", "read_usage", "used_cpu_s"]
+__all__ = ["Usage", "host_busy_s", "read_usage", "used_cpu_s"]
 
 _TICK_S: Final = 1.0 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -39,6 +39,16 @@ def read_usage(pids: Mapping[str, int]) -> dict[str, Usage]:
         except OSError:
             continue
     return found
+
+
+def host_busy_s() -> float | None:
+    """Processor seconds that the whole machine has spent on anything since it started; None without /proc."""
+    try:
+        line = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
+    except OSError:
+        return None
+    user, nice, system, _idle, _iowait, *interrupts = (int(field) for field in line.split()[1:9])
+    return (user + nice + system + sum(interrupts)) * _TICK_S
 
 
 def used_cpu_s(before: Mapping[str, Usage], after: Mapping[str, Usage]) -> dict[str, float]:

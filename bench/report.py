@@ -130,7 +130,18 @@ def overhead_tables(
     _rows(
         console,
         "Latency and throughput",
-        ["phase", "questions", "in flight", "p50 ms", "p95 ms", "mean ms", "questions/s", "cores used", "errors"],
+        [
+            "phase",
+            "questions",
+            "in flight",
+            "p50 ms",
+            "p95 ms",
+            "mean ms",
+            "questions/s",
+            "cores used",
+            "by others",
+            "errors",
+        ],
         [
             [
                 phase["phase"],
@@ -139,6 +150,7 @@ def overhead_tables(
                 *(_number((phase["latency_ms"] or {}).get(key), 1) for key in ("p50", "p95", "mean")),
                 _number(phase["questions_per_s"], 1),
                 _number(phase["cpu_cores_used"]),
+                _number(phase["others_cores_used"]),
                 str(phase["errors"]),
             ]
             for phase in phases

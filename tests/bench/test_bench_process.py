@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from bench.process import Usage, _parse, read_usage, used_cpu_s
+from bench.process import Usage, _parse, host_busy_s, read_usage, used_cpu_s
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -30,3 +30,12 @@ def test_processor_time_of_this_process_is_that_of_its_own_clock() -> None:
 def test_a_process_that_ended_or_was_replaced_is_left_out() -> None:
     assert read_usage({"gone": 2**22 + 1}) == {}
     assert used_cpu_s({"a": Usage(1, 1.0, 1.0)}, {"a": Usage(2, 9.0, 1.0)}) == {}
+
+
+def test_the_machine_is_busy_at_least_as_long_as_this_process() -> None:
+    before, clock = host_busy_s(), time.process_time()
+    while time.process_time() - clock < 0.2:
+        pass
+    after = host_busy_s()
+    assert before is not None and after is not None
+    assert after - before > 0.15
