@@ -103,6 +103,8 @@ class Description:
 
     text: str
     """The description as a phrase to look up."""
+    rest: str
+    """The clause without it, the thing's bare name left in place."""
 
 
 def content_words(text: str) -> list[str]:
@@ -186,12 +188,15 @@ def find_description(clause: str, context: list[str]) -> Description | None:
             and len(content_words(match["relative"])) >= _LEAST_RELATIVE_WORDS
             and len(content_words(rest)) >= _LEAST_REMAINING_WORDS
         ):
-            return Description(f"{match['noun']} {match['relative']}")
+            return Description(
+                f"{match['noun']} {match['relative']}",
+                f"{clause[: match.start('relative')].rstrip()}{clause[match.end('relative') :]}",
+            )
     pointed = {match[1].lower().removesuffix("s") for match in _THAT_DETERMINER.finditer(clause)}
     for sentence in context:
         for match in _INTRODUCED.finditer(sentence):
             if match["head"].lower().removesuffix("s") in pointed:
-                return Description(sentence.rstrip(" .:;"))
+                return Description(sentence.rstrip(" .:;"), clause)
     return None
 
 

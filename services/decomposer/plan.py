@@ -110,7 +110,7 @@ def _parts(clause: str, context: list[str], before: list[_Part], *, place: int, 
     if len(scene) < len(context):
         # The context tells what must be found first; repeating it would let the first finding close both foci.
         return [described, _Part(_with_context(_carry(clause, [described], scene, points_back=True), scene), (place,))]
-    return [described, _Part(_with_context(text, context), (*previous, place))]
+    return [described, _Part(_with_context(description.rest, context), (*previous, place))]
 
 
 def _with_context(text: str, context: list[str]) -> str:

@@ -26,6 +26,8 @@ _LONGEST: Final = 80
 """Words of a subquery; what is beyond is noise to BM25 and cut off by most embedders' training."""
 _SHORT: Final = 3
 """Content words of a focus that is hardly more than a name."""
+_RELATED: Final = 8
+"""Most related words of a first wording."""
 _NAMES: Final = 2
 """Most names taken from the evidence of the foci that a focus depends on."""
 _FEEDBACK_TERMS: Final = 4
@@ -40,6 +42,7 @@ _NAME: Final = re.compile(
     r"(?:[A-Z][\w-]*(?:\s+(?:[A-Z][\w-]*|\d[\w.]*))+|[\w.]*[a-z]+[A-Z][\w.]*|[\w]+(?:[-_.][\w]+)+|[A-Z]{2,}\w*|[A-Z]\d\w*)"
 )
 _DETERMINER: Final = re.compile(r"^(?:The|A|An|This|That|If|When|In|On|For|To|It|These|Each)\s+")
+_TRAILING: Final = re.compile(r"\s+(?:The|A|An|This|That|If|When|In|On|For|To|It|These|Each)$")
 # What a name ends in where it is that of a part of a system.
 _ROLE: Final = re.compile(
     r"(?:[Mm]anager|[Mm]gr|[Ss]ervice|[Ff]unction|[Mm]ediator|[Bb]roker|[Ss]erver|[Aa]gent|[Cc]ollector|[Cc]onverter|[Pp]roducer|"
@@ -136,7 +139,7 @@ def _expanded(scene: _Scene) -> list[str]:
         # The evidence now says what the words in brackets only stood for.
         text = _BRACKETED.sub("", text)
     words = _own_words(text)
-    related = scene.thesaurus.related(text)
+    related = scene.thesaurus.related(text, most=_RELATED)
     # Said twice, the asker's own words outweigh the words added to them.
     keywords = [*words, *related] if related else []
     # Of a short focus an acronym is the subject; in a longer one the full form of a common unit only drowns the rest.
@@ -167,12 +170,13 @@ def _relaxed(scene: _Scene) -> list[str]:
 
 
 def _whole_question(scene: _Scene) -> list[str]:
-    """Content words of the whole question, for a focus that lost what it is about."""
+    """Content words of the whole question and more related words, for a focus that lost what it is about."""
     words = _own_words(f"{scene.focus.text} {scene.question}")
-    return _distinct([*words, *_other_forms(scene, " ".join(words)), *_option_terms(scene)])
+    related = scene.thesaurus.related(scene.question, most=2 * _RELATED)
+    return _distinct([*words, *scene.found, *_other_forms(scene, " ".join(words)), *_option_terms(scene), *related])
 
 
-_WORDINGS: Final[tuple[Callable[[_Scene], list[str]], ...]] = (_expanded, _with_feedback, _relaxed, _whole_question)
+_WORDINGS: Final[tuple[Callable[[_Scene], list[str]], ...]] = (_expanded, _whole_question, _with_feedback, _relaxed)
 
 
 def _own_words(text: str) -> list[str]:
@@ -245,7 +249,7 @@ def _names(sentence: str) -> list[str]:
     """Names in a sentence, each once; a capital at its beginning alone makes none."""
     found: list[str] = []
     for match in _NAME.finditer(sentence):
-        name = _DETERMINER.sub("", match.group().strip("."))
+        name = _TRAILING.sub("", _DETERMINER.sub("", match.group().strip(".")))
         begins = match.start() == 0 and " " not in name and name[1:].islower()
         if name and not begins:
             found.append(name)

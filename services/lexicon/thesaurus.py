@@ -31,12 +31,12 @@ class Thesaurus:
         """Every group, in the order of the data file."""
         return self._groups
 
-    def related(self, text: str, *, most: int = 8) -> tuple[str, ...]:
+    def related(self, text: str, *, most: int | None = None) -> tuple[str, ...]:
         """Other forms of what a text names, in the order of the text; none that the text has already.
 
         Args:
             text: A question, a focus, or any prose.
-            most: Most forms; of each group only the first two are given.
+            most: Most forms, None for no limit; of each group only the first two are given.
         """
         stems = _key(text)
         met = dict.fromkeys(
