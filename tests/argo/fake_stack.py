@@ -198,12 +198,14 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 session.answer.CopyFrom(event)
             if event.WhichOneof("event") == "step_finished":
                 session.steps.append(event.step_finished)
-            yield event
-            if self.hangs:
-                try:
+            try:
+                yield event
+                if self.hangs:
                     await asyncio.Event().wait()
-                finally:
-                    self.cancelled.set()
+            except (asyncio.CancelledError, GeneratorExit):
+                # The second where the caller left while the event was still being written.
+                self.cancelled.set()
+                raise
 
     def _find(self, session_id: str) -> orchestrator_pb2.Session:
         if session_id not in self.sessions:

@@ -241,8 +241,8 @@ async def test_leaving_a_stream_cancels_the_call() -> None:
 
     class Endless(retriever_pb2_grpc.RetrieverServiceServicer):
         async def ListDocuments(self, request: Any, context: Any) -> AsyncIterator[retriever_pb2.Document]:
-            yield retriever_pb2.Document(source="one")
             try:
+                yield retriever_pb2.Document(source="one")
                 await asyncio.Event().wait()
             finally:
                 cancelled.set()
