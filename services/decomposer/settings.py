@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from argo.settings import ServerSettings
@@ -22,6 +22,9 @@ class DecomposerSettings(ServerSettings):
     """Where the decomposer listens and which engine words its subqueries."""
 
     model_config = SettingsConfigDict(env_prefix="ARGO_DECOMPOSER_", frozen=True, extra="forbid")
+
+    port: int = Field(default=50052, ge=0, le=65535)
+    """Port to listen on; 0 takes any free one."""
 
     engine: str = "builtin"
     """Engine by name: "builtin" is rules alone."""

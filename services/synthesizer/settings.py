@@ -29,6 +29,9 @@ class SynthesizerSettings(ServerSettings):
 
     model_config = SettingsConfigDict(env_prefix="ARGO_SYNTHESIZER_", frozen=True, extra="forbid")
 
+    port: int = Field(default=50054, ge=0, le=65535)
+    """Port to listen on; 0 takes any free one."""
+
     engine: str = "builtin"
     """Engine by name: "builtin" quotes the evidence and needs no model."""
 
