@@ -25,18 +25,12 @@ Matrix = NDArray[np.float64]
 FEATURES: Final = (
     "cosine",
     "bm25_share",
-    "coverage",
     "window_coverage",
     "head_coverage",
-    "rarest_covered",
-    "unknown_share",
-    "matched_terms",
-    "window_squared",
-    "cosine_times_window",
+    "log_passages",
 )
 """Names of the columns that `features` gives, in order."""
 _FALLBACK: Final = "hashing"
-_RARE_TERMS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -91,42 +85,35 @@ def features(
     if not count:
         return np.zeros((0, len(FEATURES)))
     total = max(query.total_weight, 1e-9)
-    # Columns: weight, whether among the rarest terms, whether a term of the text at all. The last row takes the -1 of
-    # a passage without words.
-    marks = np.zeros((len(index.idf) + 1, 3), np.float32)
-    marks[query.known, 0] = query.weights
-    # Terms that no passage has are the rarest of all.
-    marks[query.known[np.argsort(-query.weights)][: max(0, _RARE_TERMS - query.unknown)], 1] = 1.0
-    marks[query.known, 2] = 1.0
+    # The last place takes the -1 of a passage without words.
+    weights = np.zeros(len(index.idf) + 1, np.float32)
+    weights[query.known] = query.weights
     passages = [index.passages[row] for row in rows]
-    whole = _sums(marks, [passage.distinct for passage in passages]).astype(np.float64)
-    head = _sums(marks[:, 0], [passage.head for passage in passages]) / total
     windows = np.concatenate([passage.windows for passage in passages])
     sizes = np.concatenate([passage.window_sizes for passage in passages])
-    per_window = np.add.reduceat(marks[windows, 0], np.r_[0, np.cumsum(sizes)[:-1]])
+    per_window = np.add.reduceat(weights[windows], _starts(sizes))
     in_passage = np.array([len(passage.window_sizes) for passage in passages])
-    window = np.maximum.reduceat(per_window, np.r_[0, np.cumsum(in_passage)[:-1]]).astype(np.float64) / total
-    terms = len(query.known) + query.unknown
+    best_window = np.maximum.reduceat(per_window, _starts(in_passage))
     return np.column_stack(
         [
             cosine,
             bm25 / max(index.greatest_score(query), 1e-9),
-            whole[:, 0] / total,
-            window,
-            head,
-            whole[:, 1] / min(_RARE_TERMS, max(terms, 1)),
-            np.full(count, query.unknown_weight / total),
-            np.log1p(whole[:, 2]),
-            window**2,
-            cosine * window,
+            best_window / total,
+            _sums(weights, [passage.head for passage in passages]) / total,
+            # The more passages, the more of them share words with a text that they do not answer.
+            np.full(count, np.log(len(index.passages))),
         ]
-    )
+    ).astype(np.float64)
 
 
-def _sums(marks: NDArray[np.float32], groups: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-    """Marks summed over each group of terms; an empty group sums to 0."""
-    # Each group is led by the place that holds no mark, since reduceat cannot sum an empty slice.
+def _starts(sizes: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """Where each of some slices begins that stand side by side."""
+    return np.asarray(np.cumsum(sizes) - sizes, np.intp)
+
+
+def _sums(weights: NDArray[np.float32], groups: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
+    """Weights summed over each group of terms; an empty group sums to 0."""
+    # Each group is led by the place that weighs nothing, since reduceat cannot sum an empty slice.
     blank = np.array([-1], np.int32)
     joined = np.concatenate([part for group in groups for part in (blank, group)])
-    starts = np.cumsum([0] + [len(group) + 1 for group in groups[:-1]])
-    return np.asarray(np.add.reduceat(marks[joined], starts, axis=0), np.float32)
+    return np.asarray(np.add.reduceat(weights[joined], _starts(np.array([len(group) + 1 for group in groups]))))

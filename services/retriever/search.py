@@ -162,7 +162,13 @@ class Searcher:
         places = {row: place for place, row in enumerate(rows)}
         cosines = vectors @ snapshot.vectors[rows].T
         relevance = np.empty((len(texts), len(rows)))
+        done: dict[str, int] = {}
         for number, text in enumerate(texts):
+            # A focus is often worded as the question or a subquery is.
+            if text in done:
+                relevance[number] = relevance[done[text]]
+                continue
+            done[text] = number
             query = snapshot.lexical.query(text)
             known = bm25s[number][rows] if number < len(bm25s) else snapshot.lexical.scores(query)[rows]
             relevance[number] = self._calibration.relevance(

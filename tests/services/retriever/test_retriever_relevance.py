@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.retriever.calibrate import main
+from services.retriever.logistic import brier_score, cross_validate, fit_logistic
+from services.retriever.relevance import FEATURES, features, load_calibration
+from services.retriever.retriever import Retriever
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_logistic_finds_the_log_odds_of_a_two_by_two_table() -> None:
+    # 30 of 40 positive where x = 1, 10 of 50 where x = 0: log odds ln(3) and ln(1/4), by hand.
+    rows = np.array([[1.0]] * 40 + [[0.0]] * 50)
+    labels = np.array([1.0] * 30 + [0.0] * 10 + [1.0] * 10 + [0.0] * 40)
+    coefficients, bias = fit_logistic(rows, labels, np.ones(90), ridge=0.0)
+    assert bias == pytest.approx(np.log(0.25), abs=1e-6)
+    assert coefficients[0] == pytest.approx(np.log(3) - np.log(0.25), abs=1e-6)
+
+
+def test_brier_score_is_the_mean_squared_error() -> None:
+    score = brier_score(np.array([1.0, 0.5, 0.2]), np.array([1.0, 0.0, 0.0]), np.ones(3))
+    assert score == pytest.approx((0 + 0.25 + 0.04) / 3)
+
+
+def test_cross_validation_never_judges_a_question_it_was_fitted_on() -> None:
+    # Each question's label is written in a column of its own, which only a fit that has seen it can use.
+    rows = np.eye(20)
+    labels = np.tile([0.0, 1.0], 10)
+    chances = cross_validate(rows, labels, np.ones(20), np.arange(20) // 2, 1.0, folds=5)
+    assert np.all(np.abs(chances - 0.5) < 0.2)
+
+
+@pytest.mark.parametrize(
+    "embedder", ["hashing", "sentence-transformers:/models/all-MiniLM-L6-v2", "onnx-minilm", "openai:x"]
+)
+def test_every_embedder_has_coefficients_with_their_provenance(embedder: str) -> None:
+    calibration = load_calibration(embedder)
+    assert calibration.weights.shape == (len(FEATURES),)
+    assert "questions" in calibration.provenance
+    # More agreement with the text never makes a passage less relevant.
+    assert all(
+        weight >= 0 for name, weight in zip(FEATURES, calibration.weights, strict=True) if name != "log_passages"
+    )
+
+
+def test_features_of_a_passage_that_holds_every_term_in_one_sentence(retriever: Retriever) -> None:
+    snapshot = retriever.snapshot
+    row = next(n for n, entry in enumerate(snapshot.stored) if entry.passage.source == "sync/ptp.md")
+    query = snapshot.lexical.query("system clock of the network card")
+    values = features(
+        snapshot.lexical, query, snapshot.lexical.scores(query)[[row]], np.array([0.5], np.float32), [row]
+    )
+    named = dict(zip(FEATURES, values[0].tolist(), strict=True))
+    assert named["cosine"] == 0.5
+    assert named["window_coverage"] == pytest.approx(1.0)
+    assert named["bm25_share"] == pytest.approx(1.0)  # it is the only passage with these terms
+    assert named["head_coverage"] == 0.0
+    assert named["log_passages"] == pytest.approx(np.log(len(snapshot.stored)))
+
+
+def test_an_unknown_term_lowers_coverage(retriever: Retriever) -> None:
+    snapshot = retriever.snapshot
+    rows = list(range(len(snapshot.stored)))
+
+    def coverage(text: str) -> float:
+        query = snapshot.lexical.query(text)
+        scores = snapshot.lexical.scores(query)
+        return float(features(snapshot.lexical, query, scores, np.zeros(len(rows), np.float32), rows)[:, 2].max())
+
+    assert coverage("system clock") > coverage("system clock quaternion") > 0
+
+
+def test_calibrate_reports_a_fit_on_the_primer(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = ROOT / "examples"
+    arguments = ["--docs", "oran", "--questions", "questions.jsonl", "--unanswerable", "unanswerable.jsonl"]
+    code = main([str(examples / value) if not value.startswith("--") else value for value in arguments])
+    report = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert set(report["weights"]) == set(FEATURES)
+    assert report["brier"] < report["brier_of_base_rate"]
