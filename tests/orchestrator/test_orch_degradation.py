@@ -257,6 +257,13 @@ async def test_a_model_that_is_lost_in_mid_question_is_flagged_and_does_not_fail
     assert set(lost(answer)) == {"REASON"}
 
 
+async def test_a_note_that_the_caller_may_not_have_ends_the_question(peers: Stack) -> None:
+    await with_model(peers)
+    peers.synthesizer.fail["Reason"] = grpc.StatusCode.PERMISSION_DENIED
+    async with refused(grpc.StatusCode.PERMISSION_DENIED):
+        await peers.ask(QUESTION, strategy="always_reason")
+
+
 async def test_degradations_are_recorded_with_their_step(stack: Stack) -> None:
     stack.decomposer.foci = foci("alpha", "beta")
     stack.retriever.fail_text["find beta"] = grpc.StatusCode.INTERNAL

@@ -348,12 +348,16 @@ async def test_a_caller_lost_while_asking_for_an_id_in_use_does_not_interrupt_it
         return record
 
     monkeypatch.setattr(SqliteSessionStore, "begin", slow_begin)
+    before = len(asyncio.all_tasks())
     intruder = peers.call(QUESTION, session_id="s1")
     reader = asyncio.create_task(_read_all(intruder))
     await asyncio.wait_for(entered.wait(), PATIENCE_S)
     intruder.cancel()
     await asyncio.wait({reader})
     disk.set()
+    async with asyncio.timeout(PATIENCE_S):
+        while len(asyncio.all_tasks()) > before:
+            await asyncio.sleep(0.005)
     assert (await peers.session("s1")).status == RUNNING
     released.set()
     assert kinds(await owner)[-1] == "answer"
