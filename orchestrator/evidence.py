@@ -1,8 +1,8 @@
 """The evidence of a question: what its searches found, merged, ranked and capped.
 
 Each search is a ranked list. A passage's place in the evidence comes from reciprocal rank fusion over the lists, so
-that no list's score scale matters; lists take turns at the front, so that a question with several foci keeps the
-best passages of each.
+that no list's score scale matters and a passage that several searches agree on comes first. The best passage of each
+focus is kept whatever the others say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from argo.v1 import types_pb2
 
 __all__ = ["Evidence", "RankedList", "normalise"]
 
-_FUSION_OFFSET: Final = 10.0
+_FUSION_OFFSET: Final = 20.0
 """k of reciprocal rank fusion. Cormack et al. (2009) use 60 for lists of 1,000; lists here have about ten."""
 
 _NOT_WORD: Final = re.compile(r"[\W_]+")
@@ -88,24 +88,27 @@ class Evidence:
 
     def kept(self) -> list[types_pb2.Passage]:
         """The passages within the cap, best first; the same for the same lists, in whatever order they came back."""
-        lists = sorted(self.lists, key=lambda ranked: (ranked.focus_id, ranked.text))
         fused: dict[str, float] = {}
-        for ranked in lists:
+        firsts: dict[str, list[str]] = {}
+        # Sorted, since a sum of floats depends on its order.
+        for ranked in sorted(self.lists, key=lambda ranked: (ranked.focus_id, ranked.text)):
             for rank, passage in enumerate(ranked.passages):
                 fused[passage.id] = fused.get(passage.id, 0.0) + 1.0 / (_FUSION_OFFSET + rank)
-        chosen: dict[str, None] = {}
+            firsts.setdefault(ranked.focus_id, []).extend(passage.id for passage in ranked.passages[:1])
+        by_score = sorted(fused, key=lambda identity: (-fused[identity], identity))
+        place = {identity: index for index, identity in enumerate(by_score)}
+        best_of_each = [min(ids, key=place.__getitem__) for ids in firsts.values() if ids]
+        chosen: set[str] = set()
         words = 0
-        for identity in _turns(lists, fused):
-            passage = self._merged[identity]
-            size = len(passage.text.split())
+        for identity in dict.fromkeys([*sorted(best_of_each, key=place.__getitem__), *by_score]):
+            size = len(self._merged[identity].text.split())
             if words + size > self.max_words:
                 continue
-            chosen[identity] = None
+            chosen.add(identity)
             words += size
             if len(chosen) == self.max_passages:
                 break
-        order = sorted(chosen, key=lambda identity: (-fused[identity], identity))
-        return [self._merged[identity] for identity in order]
+        return [self._merged[identity] for identity in by_score if identity in chosen]
 
     def best_relevance(self, focus_id: str, kept: Sequence[types_pb2.Passage]) -> float:
         """Largest relevance of the kept passages to one focus; 0 where none has been judged against it."""
