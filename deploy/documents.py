@@ -8,7 +8,7 @@ from typing import Final
 from argo.client import Client
 from argo.document import DocumentStatus, IngestProgress, IngestReport
 from deploy.plan import ORCHESTRATOR, RETRIEVER
-from deploy.terminal import Terminal
+from deploy.terminal import Terminal, shown
 
 __all__ = ["index_documents"]
 
@@ -43,7 +43,7 @@ def _tell(report: IngestReport, docs: Path, terminal: Terminal) -> None:
     ]
     troubled += [f"{file.path}: {file.reason}" for file in report.skipped]
     parts += [f"{len(troubled)} skipped"] if troubled else []
-    terminal.line(f"documents of {docs}: {', '.join(parts)} ({report.duration_s:.1f} s)")
+    terminal.line(f"documents of {shown(docs)}: {', '.join(parts)} ({report.duration_s:.1f} s)")
     terminal.quote(troubled[:_NAMED])
     if len(troubled) > _NAMED:
         terminal.quote([f"... and {len(troubled) - _NAMED} more"])

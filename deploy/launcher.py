@@ -22,12 +22,12 @@ from deploy.plan import ORCHESTRATOR, RETRIEVER, ROOT, StackPlan, embedder_of, m
 from deploy.record import StackRecord, process_start, publish, read_record, write_record
 from deploy.settings import DeploySettings
 from deploy.stack import Stack
-from deploy.terminal import Terminal
+from deploy.terminal import Terminal, shown
 
 __all__ = ["AskLine", "Launcher"]
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_ARGO: Final = str(Path(sys.executable).with_name("argo"))
+_ARGO: Final = Path(sys.executable).with_name("argo")
 _HEALTH_S: Final = 2.0
 _INDEX_TRIES: Final = 3
 _HELD_PAUSE_S: Final = 0.2
@@ -100,7 +100,7 @@ class Launcher:
         with Stack(plan, self._settings, self._environ, self._terminal) as stack:
             for number in _STOP_SIGNALS:
                 loop.add_signal_handler(number, stop.set)
-            self._terminal.line(f"starting {', '.join(stack.children)}; logs in {plan.layout.log_dir}")
+            self._terminal.line(f"starting {', '.join(stack.children)}; logs in {shown(plan.layout.log_dir)}")
             stack.start()
             try:
                 await _unless(stop, self._serve(stack, plan))
@@ -133,8 +133,8 @@ class Launcher:
         known = ClientSettings.model_fields
         usual = (known["target"].default, known["retriever_target"].default) == (orchestrator, retriever)
         where = "" if usual else f" --target {orchestrator} --retriever-target {retriever}"
-        self._terminal.line(f'in another terminal: {_ARGO}{where} ask "What is the A1 interface for?"')
-        self._terminal.line(f"where its time went: {_ARGO} trace --dir {plan.layout.span_dir}")
+        self._terminal.line(f'in another terminal: {shown(_ARGO)}{where} ask "What is the A1 interface for?"')
+        self._terminal.line(f"where its time went: {shown(_ARGO)} trace --dir {shown(plan.layout.span_dir)}")
 
     async def _index_patiently(self, stack: Stack, plan: StackPlan) -> None:
         from deploy.documents import index_documents

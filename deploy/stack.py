@@ -12,7 +12,7 @@ from deploy.error import StartError
 from deploy.plan import ORCHESTRATOR, StackPlan
 from deploy.process import ChildProcess, describe_exit, stop_all
 from deploy.settings import DeploySettings
-from deploy.terminal import Terminal
+from deploy.terminal import Terminal, shown
 
 __all__ = ["Stack"]
 
@@ -95,12 +95,14 @@ class Stack:
                 code = child.exit_code
                 if code is not None:
                     self._show_log(child)
-                    raise StartError(f"{name} died while starting ({describe_exit(code)}); log: {child.plan.log_path}")
+                    raise StartError(
+                        f"{name} died while starting ({describe_exit(code)}); log: {shown(child.plan.log_path)}"
+                    )
                 if time.monotonic() > deadline:
                     self._show_log(child)
                     raise StartError(
                         f"{name} did not serve within {self._settings.start_timeout_s:g} s "
-                        f"(ARGO_DEPLOY_START_TIMEOUT_S); log: {child.plan.log_path}"
+                        f"(ARGO_DEPLOY_START_TIMEOUT_S); log: {shown(child.plan.log_path)}"
                     )
             await served
         finally:
@@ -156,7 +158,7 @@ class Stack:
 
     def _report_death(self, child: ChildProcess, code: int, backoff: Backoff, wait_s: float) -> None:
         name = child.plan.name
-        self._terminal.line(f"{name} died ({describe_exit(code)}); last lines of {child.plan.log_path}:")
+        self._terminal.line(f"{name} died ({describe_exit(code)}); last lines of {shown(child.plan.log_path)}:")
         self._show_log(child)
         if backoff.capped:
             self._terminal.line(

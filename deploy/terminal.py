@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
-__all__ = ["Terminal"]
+__all__ = ["Terminal", "shown"]
+
+
+def shown(path: Path) -> str:
+    """A path as its reader would type it: relative where it lies below the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 class Terminal:
