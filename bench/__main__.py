@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Final
 
 import typer
@@ -270,11 +272,20 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code: 0, 2 for a mistake in the command or its files, 1 where the stack failed.
     """
+    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         app(args=arguments, prog_name="python -m bench")
     except SystemExit as stop:
         return int(stop.code or 0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 0
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """Let a signal unwind as Ctrl-C does, so that a stack that was started is stopped in order."""
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ def started(
     say(f"starting a stack on {docs}; its log is {log_path}")
     with log_path.open("wb") as log:
         launcher = subprocess.Popen(
-            [sys.executable, "-m", "deploy", "up", "--docs", str(docs.resolve())],
+            # Tied to this process, so that even a killed benchmark leaves no stack behind.
+            [sys.executable, "-m", "deploy.child", str(os.getpid()), "deploy", "up", "--docs", str(docs.resolve())],
             cwd=ROOT,
             env={**os.environ, **ports, "ARGO_DEPLOY_STATE_DIR": str(state_dir), **environment},
             stdin=subprocess.DEVNULL,
