@@ -11,15 +11,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from services.lexicon.content import content_words
 from services.lexicon.sentence import split_sentences
 from services.lexicon.stopword import STOP_WORDS
-from services.lexicon.tokenise import raw_words
 
 __all__ = [
     "PREPOSITION",
     "QUESTION_WORD",
     "Description",
-    "content_words",
     "find_description",
     "has_back_reference",
     "split_asks",
@@ -90,12 +89,6 @@ _ASKED_ITSELF: Final = re.compile(
 _LEAST_RELATIVE_WORDS: Final = 2
 _LEAST_REMAINING_WORDS: Final = 4
 
-_EMPTY_VERBS: Final = frozenset(
-    "do does did done doing happen happens mean means work works go goes get gets become becomes make makes take takes "
-    "use used uses need needs exist exists come comes help helps end please explain describe list name give tell show "
-    "state many much long one ones two next following main primary key purpose role".split()
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -105,17 +98,6 @@ class Description:
     """The description as a phrase to look up."""
     rest: str
     """The clause without it, the thing's bare name left in place."""
-
-
-def content_words(text: str) -> list[str]:
-    """Words as written that tell what a text is on: no function words, no verbs that every question uses."""
-    return [
-        word
-        for word in raw_words(text)
-        if (lower := word.lower()) not in STOP_WORDS
-        and lower not in _EMPTY_VERBS
-        and (len(word) > 1 or word.isdigit() or word.isupper())
-    ]
 
 
 def split_question(question: str) -> tuple[list[str], list[str]]:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from services.decomposer.clause import PREPOSITION, QUESTION_WORD, content_words
+from services.decomposer.clause import PREPOSITION, QUESTION_WORD
+from services.lexicon.content import content_words
 
 __all__ = ["Comparison", "find_comparison"]
 

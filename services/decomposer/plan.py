@@ -9,13 +9,13 @@ from typing import Final
 from argo.limits import FOCI
 from services.decomposer.clause import (
     PREPOSITION,
-    content_words,
     find_description,
     has_back_reference,
     split_asks,
     split_question,
 )
 from services.decomposer.comparison import find_comparison
+from services.lexicon.content import content_words
 
 __all__ = ["Focus", "plan_foci"]
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from services.decomposer.clause import content_words
 from services.decomposer.plan import Focus
+from services.lexicon.content import content_words
 from services.lexicon.glossary import Glossary
 from services.lexicon.sentence import split_sentences
 from services.lexicon.thesaurus import Thesaurus

@@ -9,6 +9,7 @@ from argo.errors import NotReadyError
 from services.lexicon.glossary import Glossary
 from services.lexicon.thesaurus import Thesaurus
 from services.synthesizer.choice import ChoiceRules, strip_enumerator, weigh_options
+from services.synthesizer.confidence import answer_confidence
 from services.synthesizer.engine import Answer, Citation, EvidencePassage, Focus, Note, SynthesisRequest
 from services.synthesizer.extractive import (
     ExtractiveRules,
@@ -74,8 +75,8 @@ class BuiltinEngine:
         statements = read_evidence(request.evidence)
         ranker = Ranker(statements, self._glossary, self._thesaurus)
         support = weigh_options(request.question, request.options, statements, ranker, self._glossary, self._choice)
-        best = max((passage.best_relevance for passage in request.evidence), default=0.0)
-        if support.choice is None or best < self._choice.abstain_relevance:
+        sure = answer_confidence(request.question, request.evidence, statements)
+        if support.choice is None or sure < self._choice.abstain_confidence:
             refused = not_found(request)
             return Answer(
                 refused.deltas,

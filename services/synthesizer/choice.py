@@ -49,8 +49,9 @@ class ChoiceRules(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    abstain_relevance: float = Field(default=0.2, ge=0, le=1)
-    """No passage this relevant: no option is chosen."""
+    abstain_confidence: float = Field(default=0.015, ge=0, le=1)
+    """Less sure than this that the documents answer: no option is chosen. Lower than for a free answer, since support
+    and margin must be there as well."""
     sharpness: float = Field(default=10.0, gt=0, le=100)
     """Factor on the support before the softmax."""
     least_support: float = Field(default=0.1, ge=0, le=1)

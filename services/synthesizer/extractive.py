@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.lexicon.glossary import Glossary
 from services.lexicon.thesaurus import Thesaurus
+from services.synthesizer.confidence import answer_confidence
 from services.synthesizer.engine import Answer, Citation, EvidencePassage, Focus, SynthesisRequest
 from services.synthesizer.ranking import Ranker, Target
 from services.synthesizer.statement import Statement, StatementKind, read_statements
@@ -33,6 +34,12 @@ _LEANING: Final = re.compile(
     r"in\s+(?:this|that|such|these)|for\s+this|in\s+addition|as\s+such|both|similarly|likewise|the\s+(?:same|latter|former|above))\b",
     re.IGNORECASE,
 )
+# Without the sentence before it such a word joins nothing.
+_CONNECTIVE: Final = re.compile(
+    r"^(?:however|therefore|thus|hence|also|in\s+addition|additionally|moreover|furthermore|consequently|otherwise|note\s+that)"
+    r"\b,?\s+(?=\S)",
+    re.IGNORECASE,
+)
 _SENTENCE_END: Final = re.compile(r"[.!?][\"')\]]*$")
 _LONGEST_LEADING: Final = 45
 
@@ -42,13 +49,13 @@ class ExtractiveRules(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    abstain_relevance: float = Field(default=0.35, ge=0, le=1)
-    """No passage this relevant: the documents do not answer."""
+    abstain_confidence: float = Field(default=0.03, ge=0, le=1)
+    """Less sure than this that the documents answer: they do not."""
     abstain_coverage: float = Field(default=0.12, ge=0, le=1)
     """No statement with this share of the question's terms, by weight: the same."""
     open_coverage: float = Field(default=0.1, ge=0, le=1)
     """The same for one focus of several: it is named as left open ..."""
-    open_relevance: float = Field(default=0.15, ge=0, le=1)
+    open_relevance: float = Field(default=0.02, ge=0, le=1)
     """... as it is where no passage is this relevant to it."""
     sentences: int = Field(default=5, ge=1, le=12)
     """Most statements of an answer."""
@@ -92,11 +99,11 @@ def answer_extractively(
     """
     foci = tuple(request.foci) or (Focus("", request.question),)
     statements = read_evidence(request.evidence)
-    best = max((passage.best_relevance for passage in request.evidence), default=0.0)
+    sure = answer_confidence(request.question, request.evidence, statements)
     ranker = Ranker(statements, glossary, thesaurus)
     question = ranker.target(request.question)
     covered = max((ranker.coverage(question, index) for index in range(len(statements))), default=0.0)
-    if best < rules.abstain_relevance or covered < rules.abstain_coverage:
+    if sure < rules.abstain_confidence or covered < rules.abstain_coverage:
         return not_found(request)
     selection = _Selection(request, foci, statements, ranker, rules)
     picks = selection.picks()
@@ -319,6 +326,9 @@ def repaired(statements: Sequence[Statement], index: int, chosen: set[int]) -> t
         and len(before.text.split()) <= _LONGEST_LEADING
     ):
         shown, quote = f"{before.text} {shown}", f"{before.quote} {quote}"
+    elif opening := _CONNECTIVE.match(shown):
+        rest = shown[opening.end() :]
+        shown = f"{rest[0].upper()}{rest[1:]}" if rest.split()[0].islower() else rest
     if statement.kind is StatementKind.CODE:
         return f"`{shown}`", quote
     return shown if _SENTENCE_END.search(shown) else f"{shown.rstrip(' ,;:')}.", quote

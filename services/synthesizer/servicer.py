@@ -107,7 +107,7 @@ class Synthesizer(Service):
             {
                 "engine": settings.engine,
                 "max_tokens": str(settings.max_tokens),
-                "abstain_relevance": f"{settings.abstain_relevance:g}",
+                "abstain_confidence": f"{settings.abstain_confidence:g}",
                 "abstain_coverage": f"{settings.abstain_coverage:g}",
                 "choice_margin": f"{settings.choice_margin:g}",
                 "choice_support": f"{settings.choice_support:g}",

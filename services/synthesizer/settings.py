@@ -38,8 +38,9 @@ class SynthesizerSettings(ServerSettings):
     max_tokens: int = Field(default=256, ge=ANSWER_TOKENS[0], le=ANSWER_TOKENS[1])
     """Most tokens of an answer when the request leaves it unset."""
 
-    abstain_relevance: float = Field(default=_EXTRACTIVE.abstain_relevance, ge=0, le=1)
-    """No passage this relevant to the question or a focus: not found in these documents."""
+    abstain_confidence: float = Field(default=_EXTRACTIVE.abstain_confidence, ge=0, le=1)
+    """Less sure than this that the documents answer: not found in these documents. On the scale of the retriever's
+    relevance, so set it anew with another embedder."""
 
     abstain_coverage: float = Field(default=_EXTRACTIVE.abstain_coverage, ge=0, le=1)
     """No sentence with this share of the question's words, the rarer the heavier: the same."""
@@ -63,7 +64,7 @@ class SynthesizerSettings(ServerSettings):
     def extractive_rules(self) -> ExtractiveRules:
         """How extractive answers are made under these settings."""
         return ExtractiveRules(
-            abstain_relevance=self.abstain_relevance,
+            abstain_confidence=self.abstain_confidence,
             abstain_coverage=self.abstain_coverage,
             sentences=self.sentences,
             sentences_one_focus=min(self.sentences, _EXTRACTIVE.sentences_one_focus),

@@ -70,7 +70,7 @@ def test_deltas_are_whole_sentences() -> None:
 
 
 def test_low_relevance_is_refused_with_the_nearest_sections() -> None:
-    weak = replace(_NEAR, relevance=0.1, focus_relevance={})
+    weak = replace(_NEAR, relevance=0.01, focus_relevance={})
     answer = _answer(SynthesisRequest("What are the applications of the near-RT RIC called?", evidence=(weak,)))
     assert answer.abstained
     assert answer.text.startswith(NOT_FOUND)
@@ -90,7 +90,7 @@ def test_no_evidence_is_refused() -> None:
 
 def test_focus_without_evidence_is_named_as_open() -> None:
     foci = (Focus("f1", "near-RT RIC"), Focus("f2", "price of a licence in Japan"))
-    evidence = (replace(_NEAR, focus_relevance={"f1": 0.9, "f2": 0.02}),)
+    evidence = (replace(_NEAR, focus_relevance={"f1": 0.9, "f2": 0.01}),)
     answer = _answer(SynthesisRequest("What is the near-RT RIC, and what does a licence cost?", (), foci, evidence))
     assert answer.open_focus_ids == ("f2",)
     assert 'Not found in these documents: "price of a licence in Japan".' in answer.text
@@ -115,6 +115,13 @@ def test_sentence_that_leans_on_the_one_before_is_led_in_by_it() -> None:
     )
     answer = _answer(SynthesisRequest("After how many unrelated messages does it give up?", evidence=(passage,)))
     assert answer.text.startswith("The call blocks the thread of the caller. It gives up after 20 unrelated messages.")
+
+
+def test_connective_without_its_sentence_is_dropped_from_what_is_shown_and_kept_in_the_quote() -> None:
+    passage = EvidencePassage("join", "Therefore, the port is that of the Kong proxy.", relevance=0.9)
+    answer = _answer(SynthesisRequest("Which port is that of the proxy?", evidence=(passage,)))
+    assert answer.text == "The port is that of the Kong proxy. [1]"
+    assert answer.citations[0].quote == "Therefore, the port is that of the Kong proxy."
 
 
 def test_label_of_a_series_decides_between_its_members() -> None:
