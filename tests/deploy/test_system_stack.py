@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running_stack import PATIENCE_S, PRIMER, Up, running, stack_environ
 from scripted_service import wait_gone
 
 from argo.client import Client
@@ -23,76 +22,19 @@ from argo.errors import UnavailableError
 from argo.result import Answer
 from deploy.plan import ROOT, SERVICES
 
-_PRIMER = ROOT / "examples" / "oran"
 _QUESTION = "What is the A1 interface for?"
-_PATIENCE_S = 100.0
-
-
-def _environ(state_dir: Path) -> dict[str, str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("ARGO_")}
-    ports = {f"ARGO_DEPLOY_{name.upper()}_PORT": "0" for name in SERVICES}
-    return environ | ports | {"ARGO_DEPLOY_STATE_DIR": str(state_dir)}
-
-
-class Up:
-    """A running `python -m deploy up`."""
-
-    def __init__(self, state_dir: Path) -> None:
-        self.state_dir = state_dir
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "deploy", "up", "--docs", str(_PRIMER)],
-            cwd=ROOT,
-            env=_environ(state_dir),
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.seen: list[str] = []
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stream:
-            for line in stream:
-                self._lines.put(line.rstrip("\n"))
-        self._lines.put(None)
-
-    def wait_for(self, part: str) -> str:
-        """The next line that holds the part."""
-        while (line := self._lines.get(timeout=_PATIENCE_S)) is not None:
-            self.seen.append(line)
-            if part in line:
-                return line
-        raise AssertionError(f"the launcher ended without saying {part!r}:\n" + "\n".join(self.seen))
-
-    @property
-    def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads((self.state_dir / "stack.json").read_text())
-        return record
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._reader.join(_PATIENCE_S)
 
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    running = Up(tmp_path / "state")
-    try:
-        running.wait_for("up: ")
-        yield running
-    finally:
-        running.close()
+    with running(tmp_path / "state") as stack:
+        yield stack
 
 
 async def _ask(record: dict[str, Any]) -> Answer:
     targets = record["targets"]
     async with Client.connect(targets["orchestrator"], retriever_target=targets["retriever"]) as client:
-        await client.wait_until_serving(_PATIENCE_S)
+        await client.wait_until_serving(PATIENCE_S)
         return await client.ask(_QUESTION, budget_ms=0)
 
 
@@ -100,7 +42,7 @@ def _assert_answered(answer: Answer) -> None:
     assert "A1" in answer.text
     assert answer.citations
     assert {citation.passage_id for citation in answer.citations} <= {passage.id for passage in answer.passages}
-    assert {(_PRIMER / citation.source).is_file() for citation in answer.citations} == {True}
+    assert {(PRIMER / citation.source).is_file() for citation in answer.citations} == {True}
     assert not answer.abstained
 
 
@@ -118,7 +60,7 @@ def test_the_stack_answers_survives_the_death_of_each_service_and_leaves_nothing
     pids = up.record["pids"]
     up.process.send_signal(signal.SIGINT)
     up.wait_for("nothing is left running")
-    assert up.process.wait(_PATIENCE_S) == 0
+    assert up.process.wait(PATIENCE_S) == 0
     assert all(wait_gone(pid) for pid in pids.values())
     assert not (up.state_dir / "stack.json").exists()
     assert not [line for line in up.seen if "killed after" in line]
@@ -134,7 +76,7 @@ def test_a_killed_launcher_leaves_no_process_and_its_record_is_stale(up: Up, tmp
         again.wait_for("0 indexed")
         again.wait_for("up: ")
         again.process.terminate()
-        assert again.process.wait(_PATIENCE_S) == 0
+        assert again.process.wait(PATIENCE_S) == 0
     finally:
         again.close()
 
@@ -143,24 +85,24 @@ def _deploy_ask(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-m", "deploy", "ask", *arguments],
         cwd=ROOT,
-        env=_environ(state_dir),
+        env=stack_environ(state_dir),
         capture_output=True,
         text=True,
         check=False,
-        timeout=_PATIENCE_S,
+        timeout=PATIENCE_S,
     )
 
 
 @pytest.mark.timeout(300)
 def test_one_question_starts_a_stack_answers_and_stops_it_again(tmp_path: Path) -> None:
-    done = _deploy_ask(tmp_path, "--docs", str(_PRIMER), "--json", "--", _QUESTION)
+    done = _deploy_ask(tmp_path, "--docs", str(PRIMER), "--json", "--", _QUESTION)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert "A1" in events[-1]["text"]
     assert not (tmp_path / "stack.json").exists()
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(os.getpid()) not in [line.split()[-2] for line in running.splitlines() if "deploy.child" in line]
-    again = _deploy_ask(tmp_path, "--docs", str(_PRIMER), "--options", "A1|E2", "--", "Which interface links the RICs?")
+    again = _deploy_ask(tmp_path, "--docs", str(PRIMER), "--options", "A1|E2", "--", "Which interface links the RICs?")
     assert again.returncode == 0, again.stderr
     assert "0 indexed" in again.stderr
 
@@ -168,7 +110,7 @@ def test_one_question_starts_a_stack_answers_and_stops_it_again(tmp_path: Path) 
 @pytest.mark.timeout(300)
 def test_two_questions_at_once_on_the_same_documents_are_both_answered(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
-        arguments = ("--docs", str(_PRIMER), "--", _QUESTION)
+        arguments = ("--docs", str(PRIMER), "--", _QUESTION)
         for done in pool.map(lambda _: _deploy_ask(tmp_path, *arguments), range(2)):
             assert done.returncode == 0, done.stderr
             assert "A1" in done.stdout
