@@ -5,10 +5,11 @@ Example, on one line:
     --docs examples/oran --questions examples/questions.jsonl --unanswerable examples/unanswerable.jsonl
     --docs /data/docs --questions /data/dev.jsonl --unanswerable services/retriever/calibration/negatives.jsonl
 
-Each ``--docs`` with the ``--questions`` and ``--unanswerable`` at the same place makes one collection. A pair of
-question and passage is positive where the passage holds the question's evidence. Negative are the other passages
-found, all passages for the unanswerable questions, and what is found for each question once its evidence is out of the
-collection.
+Each ``--docs`` with the ``--questions`` and ``--unanswerable`` at the same place makes one collection; a file of
+unanswerable questions may be several, parted by commas. A pair of question and passage is positive where the passage
+holds the question's evidence. Negative are the other passages found, all passages for the unanswerable questions, and
+what is found for each question once its evidence is out of the collection. In each collection, searches with and
+without an answer weigh the same in sum, so that the probabilities are those of questions of which half have one.
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ class Pairs:
     labels: NDArray[np.float64]
     """1 where the passage holds evidence."""
     weights: NDArray[np.float64]
-    """Each question's search counts alike."""
+    """Each search with an answer counts alike, and so does each without; the two kinds weigh the same in sum."""
     groups: NDArray[np.int64]
-    """Number of the question; the search without its evidence has the same number."""
+    """Number of the question; the search without its evidence has the same number, and so has the same question put to
+    another collection."""
     answerable: NDArray[np.bool_]
     """Whether the pair's search could find evidence."""
     searches: NDArray[np.int64]
@@ -62,7 +64,7 @@ class Pairs:
 
 
 def collect(
-    retriever: Retriever, questions: Sequence[dict[str, Any]], unanswerable: Sequence[str], first: int
+    retriever: Retriever, questions: Sequence[dict[str, Any]], unanswerable: Sequence[str], numbers: dict[str, int]
 ) -> Pairs:
     """Search every question and describe what was found.
 
@@ -70,26 +72,36 @@ def collect(
         retriever: With its collection.
         questions: Records with question, evidence and alt_paths.
         unanswerable: Questions that the collection does not answer.
-        first: Number of the first question.
+        numbers: Number of each question met so far; new ones are added.
     """
     found: list[tuple[NDArray[np.float64], list[bool], int, bool]] = []
-    for number, record in enumerate(questions, start=first):
+    for record in questions:
         text = str(record["question"])
+        number = numbers.setdefault(text, len(numbers))
         ranked = [hit.passage for hit in retriever.search([text], top_k=_DEPTH)[0]]
         found.append((_describe(retriever, text, ranked), [_holds(p, record) for p in ranked], number, True))
         # The same question over a collection without its answer: the hardest of the unanswerable kind.
         others = [hit.passage for hit in retriever.search([text], top_k=5 * _DEPTH)[0]]
         others = [passage for passage in others if not _holds(passage, record)][:_DEPTH]
         found.append((_describe(retriever, text, others), [False] * len(others), number, False))
-    for number, text in enumerate(unanswerable, start=first + len(questions)):
+    for text in unanswerable:
+        number = numbers.setdefault(text, len(numbers))
         ranked = [hit.passage for hit in retriever.search([text], top_k=_DEPTH)[0]]
         found.append((_describe(retriever, text, ranked), [False] * len(ranked), number, False))
     found = [entry for entry in found if len(entry[0])]
     sizes = [len(rows) for rows, _, _, _ in found]
+    answered = sum(answerable for _, _, _, answerable in found)
+    balance = answered / max(len(found) - answered, 1)
     return Pairs(
         rows=np.concatenate([rows for rows, _, _, _ in found]),
         labels=np.array([label for _, labels, _, _ in found for label in labels], float),
-        weights=np.repeat([_DEPTH / size for size in sizes], sizes),
+        weights=np.repeat(
+            [
+                _DEPTH / size * (1.0 if answerable else balance)
+                for size, (_, _, _, answerable) in zip(sizes, found, strict=True)
+            ],
+            sizes,
+        ),
         groups=np.repeat([group for _, _, group, _ in found], sizes),
         answerable=np.repeat([answerable for _, _, _, answerable in found], sizes),
         searches=np.repeat(np.arange(len(found)), sizes),
@@ -103,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--docs", type=Path, action="append", required=True, help="folder of documents; repeatable")
     parser.add_argument("--questions", type=Path, action="append", required=True, help="its questions, JSON lines")
-    parser.add_argument("--unanswerable", type=Path, action="append", required=True, help="what it does not answer")
+    parser.add_argument("--unanswerable", action="append", required=True, help="what it does not answer")
     parser.add_argument("--embedder", default="hashing")
     parser.add_argument("--entry", default="", help="name of the entry to write; nothing is written without it")
     chosen = parser.parse_args(arguments)
@@ -111,10 +123,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--docs, --questions and --unanswerable must be given equally often")
     embedder = resolve_embedder(chosen.embedder)
     parts: list[Pairs] = []
+    numbers: dict[str, int] = {}
     for docs, questions, unanswerable in zip(chosen.docs, chosen.questions, chosen.unanswerable, strict=True):
         records = _records(questions)
-        negatives = [str(record["question"]) for record in _records(unanswerable)]
-        parts.append(collect(_retriever(docs, embedder), records, negatives, sum(_questions(part) for part in parts)))
+        negatives = [str(record["question"]) for path in unanswerable.split(",") for record in _records(Path(path))]
+        parts.append(collect(_retriever(docs, embedder), records, negatives, numbers))
     report = _fit(_join(parts))
     report["provenance"] = f"{report['questions']} questions, {report['pairs']} pairs; " + "; ".join(
         f"{path.name} over {docs.name}" for path, docs in zip(chosen.questions, chosen.docs, strict=True)
@@ -180,7 +193,7 @@ def _describe(retriever: Retriever, text: str, passages: Sequence[Passage]) -> N
     rows = [snapshot.rows[passage.id] for passage in passages]
     query = snapshot.lexical.query(text)
     cosines = snapshot.vectors[rows] @ retriever.embedder.embed_queries([text])[0]
-    return features(snapshot.lexical, query, snapshot.lexical.scores(query)[rows], cosines, rows)
+    return features(snapshot.lexical, text, snapshot.lexical.scores(query)[rows], cosines, rows)
 
 
 def _holds(passage: Passage, record: dict[str, Any]) -> bool:

@@ -16,6 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.lexicon.content import content_words
+from services.lexicon.tokenise import raw_words, word_terms
 from services.retriever.lexical import LexicalIndex, QueryTerms
 
 __all__ = ["FEATURES", "Calibration", "features", "load_calibration"]
@@ -25,11 +27,19 @@ Matrix = NDArray[np.float64]
 FEATURES: Final = (
     "cosine",
     "bm25_share",
+    "bm25_share_by_size",
     "window_coverage",
     "head_coverage",
+    "name_coverage",
+    "log_words",
+    "log_terms",
     "log_passages",
 )
 """Names of the columns that `features` gives, in order."""
+_SIZES: Final = (100.0, 6_000.0)
+"""Passages of the smallest and the largest collection of the fits; others count as the nearer of these, since what a
+share of BM25 is worth cannot be carried on beyond them."""
+_CACHED_TEXTS: Final = 4_096
 _FALLBACK: Final = "hashing"
 
 
@@ -67,13 +77,13 @@ def load_calibration(embedder: str) -> Calibration:
 
 
 def features(
-    index: LexicalIndex, query: QueryTerms, bm25: NDArray[np.float32], cosine: NDArray[np.float32], rows: Sequence[int]
+    index: LexicalIndex, text: str, bm25: NDArray[np.float32], cosine: NDArray[np.float32], rows: Sequence[int]
 ) -> Matrix:
     """Features of some passages for one text.
 
     Args:
         index: The lexical index that knows the passages.
-        query: The text's terms.
+        text: A question, a focus or a subquery.
         bm25: BM25 score of each of the passages, (rows,).
         cosine: Cosine of each of the passages with the text, (rows,).
         rows: The passages.
@@ -84,26 +94,54 @@ def features(
     count = len(rows)
     if not count:
         return np.zeros((0, len(FEATURES)))
+    query = index.query(text)
+    names, words = _read(text)
+    named = index.query(names)
     total = max(query.total_weight, 1e-9)
-    # The last place takes the -1 of a passage without words.
-    weights = np.zeros(len(index.idf) + 1, np.float32)
-    weights[query.known] = query.weights
+    weights = _weights(index, query)
     passages = [index.passages[row] for row in rows]
     windows = np.concatenate([passage.windows for passage in passages])
     sizes = np.concatenate([passage.window_sizes for passage in passages])
     per_window = np.add.reduceat(weights[windows], _starts(sizes))
     in_passage = np.array([len(passage.window_sizes) for passage in passages])
     best_window = np.maximum.reduceat(per_window, _starts(in_passage))
+    share = bm25 / max(index.greatest_score(query), 1e-9)
+    size = np.log(np.clip(len(index.passages), *_SIZES))
     return np.column_stack(
         [
             cosine,
-            bm25 / max(index.greatest_score(query), 1e-9),
+            share,
+            # The more passages, the more of them share words with a text that they do not answer.
+            share * size,
             best_window / total,
             _sums(weights, [passage.head for passage in passages]) / total,
-            # The more passages, the more of them share words with a text that they do not answer.
-            np.full(count, np.log(len(index.passages))),
+            # A text without names misses none.
+            _sums(_weights(index, named), [passage.distinct for passage in passages]) / named.total_weight
+            if named.total_weight > 0
+            else np.ones(count),
+            # Half of many words say more than half of few.
+            np.full(count, np.log1p(words)),
+            np.log1p([len(passage.distinct) for passage in passages]),
+            np.full(count, size),
         ]
     ).astype(np.float64)
+
+
+@lru_cache(maxsize=_CACHED_TEXTS)
+def _read(text: str) -> tuple[str, int]:
+    """The names in a text, and how many words it has that tell what it is on."""
+    # A name has a digit, or a capital past its first letter, which every sentence has.
+    names = " ".join(
+        word for word in raw_words(text) if any(c.isdigit() for c in word) or any(c.isupper() for c in word[1:])
+    )
+    return names, len({found[0] for word in content_words(text) if (found := word_terms(word))})
+
+
+def _weights(index: LexicalIndex, query: QueryTerms) -> NDArray[np.float32]:
+    """Weight of every term of the vocabulary in a text; the last place takes the -1 of a passage without words."""
+    weights = np.zeros(len(index.idf) + 1, np.float32)
+    weights[query.known] = query.weights
+    return weights
 
 
 def _starts(sizes: NDArray[np.integer[Any]]) -> NDArray[np.intp]:

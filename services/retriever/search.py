@@ -169,11 +169,9 @@ class Searcher:
                 relevance[number] = relevance[done[text]]
                 continue
             done[text] = number
-            query = snapshot.lexical.query(text)
-            known = bm25s[number][rows] if number < len(bm25s) else snapshot.lexical.scores(query)[rows]
-            relevance[number] = self._calibration.relevance(
-                features(snapshot.lexical, query, known, cosines[number], rows)
-            )
+            lexical = snapshot.lexical
+            known = (bm25s[number] if number < len(bm25s) else lexical.scores(lexical.query(text)))[rows]
+            relevance[number] = self._calibration.relevance(features(lexical, text, known, cosines[number], rows))
         searched = len(ranked)
         return [
             [

@@ -43,37 +43,53 @@ def test_every_embedder_has_coefficients_with_their_provenance(embedder: str) ->
     calibration = load_calibration(embedder)
     assert calibration.weights.shape == (len(FEATURES),)
     assert "questions" in calibration.provenance
-    # More agreement with the text never makes a passage less relevant.
-    assert all(
-        weight >= 0 for name, weight in zip(FEATURES, calibration.weights, strict=True) if name != "log_passages"
-    )
+    # More agreement with the text never makes a passage less relevant, in the smallest collection and the largest.
+    weight = dict(zip(FEATURES, calibration.weights.tolist(), strict=True))
+    assert all(weight[name] >= 0 for name in ("cosine", "window_coverage", "head_coverage", "name_coverage"))
+    assert all(weight["bm25_share"] + weight["bm25_share_by_size"] * np.log(size) > 0 for size in (100, 6_000))
+
+
+def _named(retriever: Retriever, text: str, row: int) -> dict[str, float]:
+    """Features of one passage for a text, with a cosine of 0.5."""
+    index = retriever.snapshot.lexical
+    values = features(index, text, index.scores(index.query(text))[[row]], np.array([0.5], np.float32), [row])
+    return dict(zip(FEATURES, values[0].tolist(), strict=True))
+
+
+def _row(retriever: Retriever, source: str) -> int:
+    return next(n for n, entry in enumerate(retriever.snapshot.stored) if entry.passage.source == source)
 
 
 def test_features_of_a_passage_that_holds_every_term_in_one_sentence(retriever: Retriever) -> None:
-    snapshot = retriever.snapshot
-    row = next(n for n, entry in enumerate(snapshot.stored) if entry.passage.source == "sync/ptp.md")
-    query = snapshot.lexical.query("system clock of the network card")
-    values = features(
-        snapshot.lexical, query, snapshot.lexical.scores(query)[[row]], np.array([0.5], np.float32), [row]
-    )
-    named = dict(zip(FEATURES, values[0].tolist(), strict=True))
+    named = _named(retriever, "system clock of the network card", _row(retriever, "sync/ptp.md"))
     assert named["cosine"] == 0.5
     assert named["window_coverage"] == pytest.approx(1.0)
     assert named["bm25_share"] == pytest.approx(1.0)  # it is the only passage with these terms
+    assert named["bm25_share_by_size"] == pytest.approx(named["log_passages"])
     assert named["head_coverage"] == 0.0
-    assert named["log_passages"] == pytest.approx(np.log(len(snapshot.stored)))
+    assert named["log_words"] == pytest.approx(np.log(5))  # system, clock, network, card
+    assert named["log_passages"] == pytest.approx(np.log(100))  # the smallest collection that was fitted
+
+
+def test_a_name_that_no_passage_has_lowers_name_coverage_and_plain_words_do_not(retriever: Retriever) -> None:
+    row = _row(retriever, "sync/ptp.md")
+
+    def name_coverage(text: str) -> float:
+        return _named(retriever, text, row)["name_coverage"]
+
+    assert name_coverage("what disciplines the quaternion") == 1.0
+    assert name_coverage("Which clock does NSSF2 read?") == 0.0
+
+
+def test_features_of_no_passages_have_no_rows(retriever: Retriever) -> None:
+    nothing = np.zeros(0, np.float32)
+    assert features(retriever.snapshot.lexical, "clock", nothing, nothing, []).shape == (0, len(FEATURES))
 
 
 def test_an_unknown_term_lowers_coverage(retriever: Retriever) -> None:
-    snapshot = retriever.snapshot
-    rows = list(range(len(snapshot.stored)))
-
-    def coverage(text: str) -> float:
-        query = snapshot.lexical.query(text)
-        scores = snapshot.lexical.scores(query)
-        return float(features(snapshot.lexical, query, scores, np.zeros(len(rows), np.float32), rows)[:, 2].max())
-
-    assert coverage("system clock") > coverage("system clock quaternion") > 0
+    row = _row(retriever, "sync/ptp.md")
+    less = _named(retriever, "system clock quaternion", row)["window_coverage"]
+    assert _named(retriever, "system clock", row)["window_coverage"] > less > 0
 
 
 def test_calibrate_reports_a_fit_on_the_primer(capsys: pytest.CaptureFixture[str]) -> None:
