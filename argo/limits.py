@@ -1,4 +1,4 @@
-"""The published limits of the wire, checked at the edge of every service and by the SDK before it sends.
+"""The published limits of the wire, checked at the edge of every service.
 
 One place holds the numbers, so that a message, a setting, a help text and a test cannot disagree.
 """

@@ -18,12 +18,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from argo.errors import InvalidArgumentError, NotFoundError
-from argo.telemetry import SPAN_ANSWER, SPAN_ASK, SPAN_QUESTION, SPAN_STEP
+from argo.telemetry import SPAN_ANSWER, SPAN_ASK, SPAN_STEP
 
 __all__ = ["Span", "SpanTree", "TraceSummary", "read_traces"]
 
 _NANOSECONDS: Final = 1e9
-_OF_A_QUESTION: Final = (SPAN_ASK, SPAN_QUESTION, SPAN_STEP, SPAN_ANSWER)
+_OF_A_QUESTION: Final = (SPAN_ASK, SPAN_STEP, SPAN_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,8 @@ class SpanTree:
 
     def _find_root(self) -> Span:
         tops = [span for span in self._spans.values() if span.parent_id not in self._spans]
-        # The caller's own span holds all others; without it the orchestrator's, without that the longest.
-        rank = {SPAN_ASK: 2, SPAN_QUESTION: 1}
-        return max(tops or self._spans.values(), key=lambda span: (rank.get(span.name, 0), span.duration_s))
+        # The caller's own span holds all others; without it the longest does, the orchestrator's as a rule.
+        return max(tops or self._spans.values(), key=lambda span: (span.name == SPAN_ASK, span.duration_s))
 
     def _adopt(self) -> None:
         reached = {self.root.span_id}

@@ -33,6 +33,8 @@ __all__ = ["QuestionLoop"]
 _IDLE_STEPS = 2
 """Steps in a row without progress that end the loop."""
 _SHORTEST_CALL_S = 0.001
+_FAULTS = {"UNAVAILABLE": "could not be reached", "DEADLINE_EXCEEDED": "did not answer in the time left"}
+"""What a status says of a service, to a reader."""
 
 
 class QuestionLoop:
@@ -70,6 +72,7 @@ class QuestionLoop:
         self._first_delta_s: float | None = None
         self._decomposer_lost = False
         self._retriever_lost = False
+        self._retriever_fault = ""
 
     async def run(self, recorded: SessionRecord | None = None) -> orchestrator_pb2.Answer:
         """Answer the question, from its last recorded step where there is one.
@@ -169,7 +172,7 @@ class QuestionLoop:
             await self._step(state, decision, kind, time_left_s)
             if self._retriever_lost and not state.evidence and not self._book.reason_available:
                 raise UnavailableError(
-                    "the retriever could not be reached, and without a language model nothing else can answer"
+                    f"the retriever {self._retriever_fault}, and without a language model nothing else can answer"
                 )
 
     @staticmethod
@@ -207,9 +210,7 @@ class QuestionLoop:
             self._call_timeout_s,
             use_decomposer=not self._decomposer_lost,
         )
-        with self._telemetry.tracer.start_as_current_span(
-            names.SPAN_STEP, attributes=_step_attributes(started, len(foci))
-        ) as span:
+        with self._telemetry.span(names.SPAN_STEP, _step_attributes(started, len(foci))) as span:
             if kind is ActionKind.RETRIEVE:
                 result = await runner.retrieve(index, foci, with_question=index == 1)
                 self._note_losses(result, index)
@@ -232,6 +233,7 @@ class QuestionLoop:
     def _note_losses(self, result: StepResult, index: int) -> None:
         if result.attempted and result.failed == result.attempted:
             self._retriever_lost = True
+            self._retriever_fault = _FAULTS.get(result.fault, f"failed ({result.fault})")
             result.degradations.append(
                 types_pb2.Degradation(
                     kind=types_pb2.DEGRADATION_KIND_RETRIEVER,
@@ -279,7 +281,7 @@ class QuestionLoop:
         )
 
     async def _answer(self, state: QuestionState, end_reason: orchestrator_pb2.EndReason) -> orchestrator_pb2.Answer:
-        with self._telemetry.tracer.start_as_current_span(names.SPAN_ANSWER):
+        with self._telemetry.span(names.SPAN_ANSWER):
             written = await write_answer(self._question, state, self._peers, self._hops, self._on_delta)
         timing = orchestrator_pb2.QuestionTiming(total_s=self._hops.now_s(), hops=self._hops.hops())
         if self._first_delta_s is not None:

@@ -17,6 +17,7 @@ from argo.errors import (
     AlreadyExistsError,
     ArgoError,
     InvalidArgumentError,
+    NotFoundError,
     NotReadyError,
     ResourceExhaustedError,
     error_class,
@@ -82,6 +83,16 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     ) -> AsyncIterator[orchestrator_pb2.AskEvent]:
         """Answer a question, or repeat what is recorded under its session id."""
         question = self._accept(request, context)
+        try:
+            self._check_runs(question)
+        except ArgoError:
+            # What was asked before is repeated whatever has changed since; only a new question needs to run.
+            if not request.HasField("session_id"):
+                raise
+            with contextlib.suppress(NotFoundError):
+                yield _repeat(await self._store.get(question.session_id), question)
+                return
+            raise
         accepted = orchestrator_pb2.AskRequest()
         accepted.CopyFrom(request)
         accepted.session_id = question.session_id
@@ -109,6 +120,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 asked.budget_ms = request.budget_ms
             try:
                 question = self._accept(asked, context)
+                self._check_runs(question)
             except ArgoError:
                 # What it needs is not there now; it stays resumable.
                 await self._store.interrupt(session_id)
@@ -119,13 +131,15 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
 
     def _accept(self, request: orchestrator_pb2.AskRequest, context: _Context) -> Question:
         left_s = context.time_remaining()
-        question = accept(
+        return accept(
             request,
             self._settings,
             arrived_at=time.perf_counter(),
             deadline_s=self._settings.default_deadline_s if left_s is None else left_s,
         )
-        # Refuses a strategy that cannot run here before anything is recorded.
+
+    def _check_runs(self, question: Question) -> None:
+        """Raise for a strategy or a budget that this stack cannot serve, before anything is recorded."""
         self._book.policy(question.strategy, n_foci=1, mode=question.mode)
         times = self._book.times
         shortest_s = min(times.answer_s(question.mode), times.extractive_answer_s) + question.margin_s
@@ -134,7 +148,6 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 f"budget_ms must be at least {shortest_s * 1000:.0f} for this stack's shortest answer,"
                 f" got {question.budget_ms}"
             )
-        return question
 
     async def _claim(self, session_id: str, claim: Coroutine[Any, Any, _R], is_ours: Callable[[_R], bool]) -> _R:
         """Await a write that makes a session running; a caller lost meanwhile leaves it interrupted.

@@ -32,6 +32,8 @@ class StepResult:
     attempted: int = 0
     """Searches sent, failed ones included."""
     failed: int = 0
+    fault: str = ""
+    """Status of the last search that failed."""
     new_passages: int = 0
     notes: list[types_pb2.Note] = field(default_factory=list)
     degradations: list[types_pb2.Degradation] = field(default_factory=list)
@@ -167,10 +169,12 @@ class StepRunner:
         except ArgoError as error:
             _LOG.warning("search of step %d failed: %s", index, error.code.name)
             result.failed += 1
+            result.fault = error.code.name
             return
         if len(reply.results) != 1:
             _LOG.error("search of step %d brought %d results for one text", index, len(reply.results))
             result.failed += 1
+            result.fault = "no result"
             return
         found = orchestrator_pb2.PassagesEvent(step=index, subquery=subquery, passages=reply.results[0].passages)
         result.new_passages += self._state.evidence.add(

@@ -79,6 +79,8 @@ class Peer:
         self.arrived = asyncio.Condition()
         self.fail: dict[str, grpc.StatusCode] = {}
         """Status by method name, sent instead of a reply."""
+        self.fail_note = ""
+        """Ends the message of such a status."""
 
     def of(self, method: str) -> list[Received]:
         return [call for call in self.calls if call.method == method]
@@ -96,7 +98,7 @@ class Peer:
             self.arrived.notify_all()
         try:
             if method in self.fail:
-                await context.abort(self.fail[method], f"scripted {self.fail[method].name}")
+                await context.abort(self.fail[method], f"scripted {self.fail[method].name}{self.fail_note}")
             yield
         except asyncio.CancelledError:
             received.cancelled = True

@@ -121,6 +121,25 @@ async def test_without_retriever_and_model_the_question_is_unavailable(stack: St
     assert (session.error_code, session.error_message) == ("UNAVAILABLE", message[0])
 
 
+async def test_a_retriever_that_is_only_slow_is_not_called_unreachable(stack: Stack) -> None:
+    async def hang(text: str) -> None:
+        await asyncio.Event().wait()
+
+    stack.retriever.on_search = hang
+    async with refused(UNAVAILABLE) as message:
+        await stack.ask(QUESTION, budget_ms=300)
+    assert message == [
+        "the retriever did not answer in the time left, and without a language model nothing else can answer"
+    ]
+
+
+async def test_a_retriever_that_fails_is_not_called_unreachable(stack: Stack) -> None:
+    stack.retriever.fail["Search"] = grpc.StatusCode.INTERNAL
+    async with refused(UNAVAILABLE) as message:
+        await stack.ask(QUESTION)
+    assert message == ["the retriever failed (INTERNAL), and without a language model nothing else can answer"]
+
+
 async def test_without_retriever_a_model_reasons_and_cites_nothing(peers: Stack) -> None:
     await with_model(peers)
     await peers.stop("retriever")

@@ -140,6 +140,20 @@ async def test_a_caller_lost_while_planning_or_answering_interrupts_that_call(st
     assert kinds(await stack.resume("s1"))[-1] == "answer"
 
 
+async def test_a_finished_question_is_repeated_although_it_could_not_be_asked_anew(peers: Stack) -> None:
+    peers.synthesizer.language_model = True
+    await peers.start_orchestrator()
+    await peers.until_reason(True)
+    first = await peers.ask(QUESTION, session_id="s1", strategy="always_reason")
+    peers.synthesizer.language_model = False
+    await peers.until_reason(False)
+    assert await peers.ask(QUESTION, session_id="s1", strategy="always_reason") == [first[-1]]
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        await peers.ask(QUESTION, session_id="s2", strategy="always_reason")
+    async with refused(grpc.StatusCode.NOT_FOUND):
+        await peers.session("s2")
+
+
 async def test_an_interrupted_id_names_resume(stack: Stack) -> None:
     await interrupt_in_second_step(stack, "s1")
     async with refused(grpc.StatusCode.FAILED_PRECONDITION) as message:
