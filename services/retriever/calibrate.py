@@ -130,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts.append(collect(_retriever(docs, embedder), records, negatives, numbers))
     report = _fit(_join(parts))
     report["provenance"] = f"{report['questions']} questions, {report['pairs']} pairs; " + "; ".join(
-        f"{path.name} over {docs.name}" for path, docs in zip(chosen.questions, chosen.docs, strict=True)
+        f"{path.name} over {docs.name}, unanswerable: {', '.join(Path(name).name for name in unanswerable.split(','))}"
+        for path, docs, unanswerable in zip(chosen.questions, chosen.docs, chosen.unanswerable, strict=True)
     )
     if chosen.entry:
         _write(chosen.entry, report)
