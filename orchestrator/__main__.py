@@ -12,7 +12,7 @@ from orchestrator.settings import OrchestratorSettings
 
 
 def _make(settings: OrchestratorSettings, telemetry: Telemetry) -> Orchestrator:
-    store = SqliteSessionStore(settings.session_path, settings.session_ttl_s)
+    store = SqliteSessionStore(settings.session_path, settings.session_ttl_s, settings.session_most)
     return Orchestrator(settings, telemetry, store)
 
 

@@ -64,11 +64,13 @@ class SqliteSessionStore:
     Args:
         path: The file; made with mode 0600, its folder too when missing.
         ttl_s: Seconds after its last change at which a session may be pruned; a running one never is.
+        most: Sessions kept, whatever their age; the oldest beyond are pruned, a running one never is.
     """
 
-    def __init__(self, path: Path, ttl_s: float) -> None:
+    def __init__(self, path: Path, ttl_s: float, most: int = 50_000) -> None:
         self._path = path
         self._ttl_s = ttl_s
+        self._most = most
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions")
         self._connection: sqlite3.Connection | None = None
         self._lock_file: int | None = None
@@ -266,6 +268,11 @@ class SqliteSessionStore:
             return
         self._pruned_at_s = now
         db.execute("DELETE FROM session WHERE expires_at_s < ? AND status != 'running'", (now,))
+        db.execute(
+            "DELETE FROM session WHERE status != 'running' AND session_id IN"
+            " (SELECT session_id FROM session ORDER BY created_at_s DESC, session_id DESC LIMIT -1 OFFSET ?)",
+            (self._most,),
+        )
 
 
 def _read(db: sqlite3.Connection, session_id: str) -> SessionRecord:

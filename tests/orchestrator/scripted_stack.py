@@ -286,7 +286,7 @@ class Stack:
             **settings,
         }
         self.settings = OrchestratorSettings(**given)
-        store = SqliteSessionStore(self.settings.session_path, self.settings.session_ttl_s)
+        store = SqliteSessionStore(self.settings.session_path, self.settings.session_ttl_s, self.settings.session_most)
         self.service = Orchestrator(self.settings, telemetry or Telemetry(None), store)
         running = await start(self.service, self.settings, telemetry or Telemetry(None))
         self._servers["orchestrator"] = running

@@ -177,6 +177,27 @@ async def test_sessions_past_their_time_are_pruned_but_never_a_running_one(tmp_p
     await later.close()
 
 
+async def test_of_more_sessions_than_are_kept_the_oldest_go_but_never_a_running_one(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    first = SqliteSessionStore(path, HOUR_S)
+    await first.open()
+    for name in ("running", "old", "middle", "young"):
+        await first.begin(name, REQUEST)
+        await first.fail(name, "INTERNAL", "")
+    await first.close()
+    with sqlite3.connect(path) as file:
+        file.execute("UPDATE session SET status = 'interrupted' WHERE session_id = 'running'")
+    file.close()
+    capped = SqliteSessionStore(path, HOUR_S, most=2)
+    await capped.open()
+    await capped.resume("running")
+    # Pruned before it is written itself.
+    await capped.begin("new", REQUEST)
+    kept = [record.session_id for record in (await capped.list(10, "", None)).sessions]
+    assert kept == ["new", "young", "middle", "running"]
+    await capped.close()
+
+
 async def test_becoming_interrupted_is_a_change_that_puts_the_expiry_off(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     short = SqliteSessionStore(path, 1e-6)
