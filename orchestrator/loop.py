@@ -213,7 +213,7 @@ class QuestionLoop:
         with self._telemetry.span(names.SPAN_STEP, _step_attributes(started, len(foci))) as span:
             if kind is ActionKind.RETRIEVE:
                 result = await runner.retrieve(index, foci, with_question=index == 1)
-                self._note_losses(result, index)
+                self._note_losses(state, result, index)
             else:
                 result = await runner.reason(index, foci[0])
             record = self._finish_step(state, started, result, kind, started_s)
@@ -230,14 +230,16 @@ class QuestionLoop:
         state.add_usage(record.usage)
         self._emit(orchestrator_pb2.AskEvent(step_finished=record.finished))
 
-    def _note_losses(self, result: StepResult, index: int) -> None:
+    def _note_losses(self, state: QuestionState, result: StepResult, index: int) -> None:
         if result.attempted and result.failed == result.attempted:
             self._retriever_lost = True
             self._retriever_fault = _FAULTS.get(result.fault, f"failed ({result.fault})")
+            which = f"all {result.failed} searches" if result.failed > 1 else "the one search"
+            left = "the answer rests on what was found before" if state.evidence else "nothing was found before"
             result.degradations.append(
                 types_pb2.Degradation(
                     kind=types_pb2.DEGRADATION_KIND_RETRIEVER,
-                    detail=f"all {result.failed} searches failed; no documents were searched",
+                    detail=f"{which} of the step failed ({result.fault}); {left}",
                     step=index,
                 )
             )

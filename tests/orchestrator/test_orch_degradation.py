@@ -146,6 +146,7 @@ async def test_without_retriever_a_model_reasons_and_cites_nothing(peers: Stack)
     peers.synthesizer.cite = ["invented"]
     answer = await peers.answer(QUESTION)
     assert "RETRIEVER" in lost(answer)
+    assert answer.degradations[0].detail == "all 2 searches of the step failed (UNAVAILABLE); nothing was found before"
     assert peers.synthesizer.of("Reason")[0].request.focus.id == "f1"
     assert not answer.citations
     assert "[1]" not in answer.text
@@ -159,6 +160,9 @@ async def test_a_retriever_lost_later_ends_the_loop_with_what_was_found(stack: S
     answer = await stack.answer(QUESTION, strategy="always_retrieve")
     assert answer.end_reason == orchestrator_pb2.END_REASON_DEGRADED
     assert lost(answer) == ["RETRIEVER"]
+    assert answer.degradations[0].detail == (
+        "the one search of the step failed (INTERNAL); the answer rests on what was found before"
+    )
     assert answer.citations[0].passage_id in {"pa", f"p-{QUESTION}"}
 
 
