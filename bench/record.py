@@ -26,7 +26,6 @@ _PACKAGES: Final = (
     "protobuf",
     "numpy",
     "chromadb",
-    "bm25s",
     "PyStemmer",
     "pydantic-settings",
     "opentelemetry-sdk",

@@ -170,7 +170,9 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
             "embedder": self._settings.embedder,
             "top_k": str(self._settings.top_k),
             "passage_words": str(self._settings.passage_words),
+            "table_words": str(self._settings.table_words),
             "overlap_words": str(self._settings.overlap_words),
+            "exact_passages": str(self._settings.exact_passages),
         }
         return self._describe(shown, collection=self._collection())
 
@@ -242,7 +244,7 @@ class RetrieverProcess(Service):
             if settings.chroma_url is None
             else open_server(settings.chroma_url, settings.collection, embedder)
         )
-        retriever = Retriever(embedder, store, settings.passage_rules())
+        retriever = Retriever(embedder, store, settings.passage_rules(), settings.exact_passages)
         retriever.load()
         if retriever.snapshot.stored:
             retriever.search(["What is O-RAN?"], foci=["What is O-RAN?"], top_k=settings.top_k)

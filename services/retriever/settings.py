@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 from argo import limits
 from argo.settings import ServerSettings
 from services.retriever.passage import PassageRules
+from services.retriever.search import EXACT_PASSAGES
 
 __all__ = ["RetrieverSettings"]
 
@@ -40,9 +41,20 @@ class RetrieverSettings(ServerSettings):
     passage_words: int = Field(default=190, ge=40, le=1_000)
     """Most words of a passage; changing it makes the next ingest read every document again."""
 
+    table_words: int = Field(default=280, ge=40, le=2_000)
+    """A table up to this many words stays whole; a longer one is split between rows."""
+
     overlap_words: int = Field(default=30, ge=0, le=200)
     """Most words that a passage repeats of the one before it in the same section."""
 
+    exact_passages: int = Field(default=EXACT_PASSAGES, ge=0)
+    """Largest collection whose vectors are all compared at each search; beyond it the store's index is asked."""
+
     def passage_rules(self) -> PassageRules:
         """How documents are cut."""
-        return PassageRules(words=self.passage_words, overlap_words=self.overlap_words, pack_words=self.passage_words)
+        return PassageRules(
+            words=self.passage_words,
+            table_words=self.table_words,
+            overlap_words=self.overlap_words,
+            pack_words=self.passage_words,
+        )
