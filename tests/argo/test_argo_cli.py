@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,15 @@ def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as a terminal's child has it: one that a shell put into the background inherits it as ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_with_130_and_no_traceback(threaded_stack: FakeStack) -> None:
     threaded_stack.orchestrator.hangs = True
     with process("--target", threaded_stack.target, "ask", "q", "--budget-ms", "0", "--json") as running:
