@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from argo import limits
 from argo.errors import ArgoError, UnavailableError
 from argo.v1 import orchestrator_pb2, synthesizer_pb2, types_pb2
 from orchestrator.peer import FATAL, HopLog, Peers
@@ -17,6 +19,8 @@ __all__ = ["answer_event", "write_answer"]
 _LOG = logging.getLogger(__name__)
 _QUOTED_PASSAGES: Final = 3
 _QUOTED_WORDS: Final = 60
+_EVIDENCE_BYTES: Final = limits.REQUEST_BYTES * 3 // 4
+"""Most of a request that passages may take; the rest is for question, options, foci and notes."""
 _LATE_S: Final = 0.5
 """How far past a soft budget the synthesizer is waited for before its answer is given up."""
 
@@ -33,7 +37,7 @@ async def write_answer(
     Raises:
         UnavailableError: The synthesizer is gone and nothing was found that could be quoted.
     """
-    kept = state.evidence.kept()
+    kept = _fitting(state.evidence.kept())
     time_left_s = question.time_left_s()
     timeout_s = question.hard_left_s()
     request = synthesizer_pb2.SynthesizeRequest(
@@ -65,6 +69,12 @@ async def write_answer(
         return _quote(question, kept, reason)
     _keep_known_citations(answer, {passage.id for passage in kept})
     return answer
+
+
+def _fitting(kept: Sequence[types_pb2.Passage]) -> list[types_pb2.Passage]:
+    """The first passages that fit one request together: the cap on words does not bound bytes."""
+    sizes = itertools.accumulate(passage.ByteSize() for passage in kept)
+    return [passage for passage, size in zip(kept, sizes, strict=True) if size <= _EVIDENCE_BYTES]
 
 
 def _keep_known_citations(answer: synthesizer_pb2.SynthesizedAnswer, known: set[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,8 @@ PIPELINE: Final = "1"
 """Version of readers and passage rules; a document indexed under another one is read again."""
 SECTION_JOINT: Final = " > "
 _FENCE: Final = "```"
+_LONG_WORD: Final = re.compile(r"\S{300}(?=\S)")
+"""What is longer than any address, such as an embedded file: cut, since all limits are in words."""
 
 
 class PassageRules(BaseModel):
@@ -176,16 +179,17 @@ def _overlap(before: list[_Piece], following: _Piece, rules: PassageRules) -> li
 
 def _pieces(block: Block, rules: PassageRules) -> list[_Piece]:
     """A block as one piece, or as several where it is longer than a passage."""
-    words = len(block.text.split())
+    text = _LONG_WORD.sub(r"\g<0> ", block.text)
+    words = len(text.split())
     most = rules.table_words if block.kind is BlockKind.TABLE else rules.words // 3
     if words <= most:
-        return [_Piece(block.text, words, block.headings, block.page, block.kind)]
+        return [_Piece(text, words, block.headings, block.page, block.kind)]
     if block.kind is BlockKind.PARAGRAPH:
-        units = [part for sentence in split_sentences(block.text) for part in _chop(sentence, rules.words)]
+        units = [part for sentence in split_sentences(text) for part in _chop(sentence, rules.words)]
     elif block.kind is BlockKind.TABLE:
-        units = _table_parts(block.text.splitlines(), rules)
+        units = _table_parts(text.splitlines(), rules)
     else:
-        units = [part for line in block.text.splitlines() for part in _chop(line, rules.words)]
+        units = [part for line in text.splitlines() for part in _chop(line, rules.words)]
     return [_Piece(unit, len(unit.split()), block.headings, block.page, block.kind) for unit in units]
 
 

@@ -240,3 +240,13 @@ async def test_a_step_states_the_worth_of_every_action_and_a_reason(stack: Stack
     assert finished.time_left_ms == started.time_left_ms
     assert list(finished.action_values) == list(started.action_values)
     assert finished.duration_s > 0
+
+
+async def test_evidence_too_large_for_one_request_is_sent_as_far_as_it_fits(stack: Stack) -> None:
+    large = [passage(f"p{n}", text=f"{n} " + "x" * 60_000, relevance=0.9 - n / 100) for n in range(6)]
+    stack.retriever.found["What is large?"] = large
+    answer = await stack.answer("What is large?", strategy="single_shot")
+    assert not answer.degradations
+    sent = [entry.id for entry in stack.synthesizer.of("Synthesize")[0].request.evidence]
+    assert sent == ["p0", "p1", "p2"]
+    assert len(answer.passages) == 6

@@ -90,3 +90,16 @@ def test_ids_are_stable_and_differ_by_source_content_and_rules() -> None:
 def test_the_title_is_indexed_once(title: str, section: str, head: str) -> None:
     passage = Passage(id="1", text="text", source="s", title=title, section=section)
     assert passage.indexed_text == f"{head}\ntext"
+
+
+@pytest.mark.parametrize("kind", [BlockKind.PARAGRAPH, BlockKind.TABLE, BlockKind.CODE])
+def test_a_word_without_end_does_not_make_a_passage_without_end(kind: BlockKind) -> None:
+    passages = _cut(_block("before " + "Ab9" * 200_000 + " after", "A", kind=kind))
+    assert max(len(passage.text) for passage in passages) < 100 * 300
+    assert passages[0].text.removeprefix("```\n").startswith("before Ab9")
+    assert passages[-1].text.removesuffix("\n```").endswith(" after")
+
+
+def test_a_long_address_stays_whole() -> None:
+    address = "https://example.org/" + "a" * 280
+    assert _cut(_block(f"see {address} there", "A"))[0].text == f"see {address} there"
