@@ -7,6 +7,7 @@ import base64
 import binascii
 import contextlib
 import fcntl
+import math
 import os
 import sqlite3
 import time
@@ -314,6 +315,6 @@ def _encode_token(created_at_s: float, session_id: str) -> str:
 def _decode_token(token: str) -> tuple[float, str]:
     with contextlib.suppress(binascii.Error, UnicodeDecodeError, ValueError):
         created, separator, session_id = base64.urlsafe_b64decode(token.encode()).decode().partition(" ")
-        if separator:
+        if separator and math.isfinite(float(created)):
             return float(created), session_id
     raise InvalidArgumentError(f"page_token must be one that ListSessions returned, got {token[:80]!r}")

@@ -125,6 +125,11 @@ async def test_a_bad_session_id_is_refused_everywhere(stack: Stack) -> None:
             "page_token must be one that ListSessions returned, got 'x'",
         ),
         (
+            # base64 of "nan s1": no row is smaller than it, so it would read as the end of the list.
+            orchestrator_pb2.ListSessionsRequest(page_token="bmFuIHMx"),
+            "page_token must be one that ListSessions returned, got 'bmFuIHMx'",
+        ),
+        (
             orchestrator_pb2.ListSessionsRequest(status=orchestrator_pb2.SESSION_STATUS_UNSPECIFIED),
             "status must be one of the SessionStatus values 1..4, got 0",
         ),
