@@ -49,7 +49,7 @@ class ExtractiveRules(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    abstain_confidence: float = Field(default=0.03, ge=0, le=1)
+    abstain_confidence: float = Field(default=0.04, ge=0, le=1)
     """Less sure than this that the documents answer: they do not."""
     abstain_coverage: float = Field(default=0.12, ge=0, le=1)
     """No statement with this share of the question's terms, by weight: the same."""
