@@ -300,7 +300,9 @@ class Caller:
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """The edge of a server: maps errors to statuses once, gives a deadline to calls without one, and makes the span.
+    """The edge of a server: statuses, deadlines, spans and timings, for every method in one place.
+
+    A call without a deadline is given one, and a reply in which the servicer left `timing` unset is given that.
 
     An :class:`ArgoError` becomes its own status and message. Anything else is a bug: its traceback goes to the log
     under an id, and the caller gets INTERNAL with that id and nothing of the inside.
@@ -367,12 +369,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, behaviour: Any, method: str) -> Any:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             clock = asyncio.timeout(self._default_deadline_s)
+            watch = Stopwatch()
             try:
                 # gRPC cancels the handler when a caller's own deadline passes; only its absence needs a clock of ours.
                 if context.time_remaining() is not None:
-                    return await behaviour(request, context)
+                    return _timed(await behaviour(request, context), watch)
                 async with clock:
-                    return await behaviour(request, context)
+                    return _timed(await behaviour(request, context), watch)
             except Exception as error:
                 await self._abort(self._blamed(error, clock), context, method)
 
@@ -407,6 +410,13 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         reference = secrets.token_hex(4)
         _LOG.error("%s failed, reference %s", method, reference, exc_info=error)
         await context.abort(grpc.StatusCode.INTERNAL, f"internal error, reference {reference}")
+
+
+def _timed(reply: Any, watch: Stopwatch) -> Any:
+    """Say in a reply how long it took, where the servicer has not said more."""
+    if "timing" in reply.DESCRIPTOR.fields_by_name and not reply.HasField("timing"):
+        reply.timing.work_s = watch.elapsed_s
+    return reply
 
 
 class Stopwatch:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from argo import limits
-from argo.errors import ArgoError
+from argo.errors import ArgoError, InvalidArgumentError
 from argo.v1 import decomposer_pb2, session_pb2, types_pb2
 from orchestrator.peer import FATAL, HopLog, Peers
 from orchestrator.question import Question
@@ -57,6 +57,12 @@ def _fault(foci: Sequence[types_pb2.Focus]) -> str:
         return "two foci with the same id"
     if not all(focus.id and focus.text.strip() for focus in foci):
         return "a focus without id or text"
+    try:
+        # The retriever will check the same bound, and there it would end the question.
+        for focus in foci:
+            limits.check_text("focus", focus.text, limits.QUESTION_CHARACTERS)
+    except InvalidArgumentError as error:
+        return error.message
     return ""
 
 

@@ -68,7 +68,7 @@ class SqliteSessionStore:
         most: Sessions kept, whatever their age; the oldest beyond are pruned, a running one never is.
     """
 
-    def __init__(self, path: Path, ttl_s: float, most: int = 50_000) -> None:
+    def __init__(self, path: Path, ttl_s: float, most: int = 10_000) -> None:
         self._path = path
         self._ttl_s = ttl_s
         self._most = most

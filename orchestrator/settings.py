@@ -37,8 +37,8 @@ class OrchestratorSettings(ServerSettings):
     session_ttl_s: float = Field(default=7 * 24 * 3600.0, gt=0)
     """Seconds after its last change at which a session may be pruned."""
 
-    session_most: int = Field(default=50_000, ge=1)
-    """Sessions kept besides the running ones; the oldest beyond are pruned."""
+    session_most: int = Field(default=10_000, ge=1)
+    """Sessions kept besides the running ones, the oldest beyond are pruned; one takes about 90 kB of disk."""
 
     strategy: Literal["mdp", "fixed", "always_reason", "always_retrieve", "random", "single_shot"] = "mdp"
     """Strategy when the request names none."""

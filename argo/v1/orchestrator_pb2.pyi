@@ -265,7 +265,7 @@ class AskEvent(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., sequence: _Optional[int] = ..., at_s: _Optional[float] = ..., policy: _Optional[_Union[PolicyEvent, _Mapping]] = ..., step_started: _Optional[_Union[StepStarted, _Mapping]] = ..., subquery: _Optional[_Union[SubqueryEvent, _Mapping]] = ..., passages: _Optional[_Union[PassagesEvent, _Mapping]] = ..., step_finished: _Optional[_Union[StepFinished, _Mapping]] = ..., answer_delta: _Optional[str] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., trace_id: _Optional[str] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("session_id", "status", "request", "foci", "steps", "answer", "error_code", "error_message", "created_at_s", "updated_at_s", "expires_at_s", "resumed")
+    __slots__ = ("session_id", "status", "request", "foci", "steps", "answer", "error_code", "error_message", "created_at_s", "updated_at_s", "expires_at_s", "resumed", "timing")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
@@ -278,6 +278,7 @@ class Session(_message.Message):
     UPDATED_AT_S_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_S_FIELD_NUMBER: _ClassVar[int]
     RESUMED_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     status: SessionStatus
     request: AskRequest
@@ -290,7 +291,8 @@ class Session(_message.Message):
     updated_at_s: float
     expires_at_s: float
     resumed: int
-    def __init__(self, session_id: _Optional[str] = ..., status: _Optional[_Union[SessionStatus, str]] = ..., request: _Optional[_Union[AskRequest, _Mapping]] = ..., foci: _Optional[_Iterable[_Union[_types_pb2.Focus, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[StepFinished, _Mapping]]] = ..., answer: _Optional[_Union[AskEvent, _Mapping]] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., created_at_s: _Optional[float] = ..., updated_at_s: _Optional[float] = ..., expires_at_s: _Optional[float] = ..., resumed: _Optional[int] = ...) -> None: ...
+    timing: _types_pb2.Timing
+    def __init__(self, session_id: _Optional[str] = ..., status: _Optional[_Union[SessionStatus, str]] = ..., request: _Optional[_Union[AskRequest, _Mapping]] = ..., foci: _Optional[_Iterable[_Union[_types_pb2.Focus, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[StepFinished, _Mapping]]] = ..., answer: _Optional[_Union[AskEvent, _Mapping]] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., created_at_s: _Optional[float] = ..., updated_at_s: _Optional[float] = ..., expires_at_s: _Optional[float] = ..., resumed: _Optional[int] = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class GetSessionRequest(_message.Message):
     __slots__ = ("session_id",)
@@ -309,12 +311,14 @@ class ListSessionsRequest(_message.Message):
     def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., status: _Optional[_Union[SessionStatus, str]] = ...) -> None: ...
 
 class ListSessionsResponse(_message.Message):
-    __slots__ = ("sessions", "next_page_token")
+    __slots__ = ("sessions", "next_page_token", "timing")
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
     sessions: _containers.RepeatedCompositeFieldContainer[SessionSummary]
     next_page_token: str
-    def __init__(self, sessions: _Optional[_Iterable[_Union[SessionSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    timing: _types_pb2.Timing
+    def __init__(self, sessions: _Optional[_Iterable[_Union[SessionSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class SessionSummary(_message.Message):
     __slots__ = ("session_id", "status", "question", "steps", "created_at_s", "updated_at_s")
@@ -347,8 +351,10 @@ class DeleteSessionRequest(_message.Message):
     def __init__(self, session_id: _Optional[str] = ...) -> None: ...
 
 class DeleteSessionResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("timing",)
+    TIMING_FIELD_NUMBER: _ClassVar[int]
+    timing: _types_pb2.Timing
+    def __init__(self, timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class PolicyState(_message.Message):
     __slots__ = ("progress", "time_left_ms")
@@ -399,7 +405,7 @@ class StateValue(_message.Message):
     def __init__(self, state: _Optional[_Union[PolicyState, _Mapping]] = ..., value: _Optional[float] = ..., action_values: _Optional[_Iterable[_Union[ActionValue, _Mapping]]] = ..., action: _Optional[_Union[_types_pb2.Action, str]] = ..., fan_out: _Optional[int] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("tracker", "foci", "answer_mode", "time_left_ms", "theta_cont", "theta_star", "verdict", "bands", "parameters", "quality", "action_time_s", "origin", "states", "reason_available")
+    __slots__ = ("tracker", "foci", "answer_mode", "time_left_ms", "theta_cont", "theta_star", "verdict", "bands", "parameters", "quality", "action_time_s", "origin", "states", "reason_available", "timing")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -428,6 +434,7 @@ class Policy(_message.Message):
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     REASON_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
     tracker: str
     foci: int
     answer_mode: _types_pb2.AnswerMode
@@ -442,19 +449,22 @@ class Policy(_message.Message):
     origin: str
     states: _containers.RepeatedCompositeFieldContainer[StateValue]
     reason_available: bool
-    def __init__(self, tracker: _Optional[str] = ..., foci: _Optional[int] = ..., answer_mode: _Optional[_Union[_types_pb2.AnswerMode, str]] = ..., time_left_ms: _Optional[float] = ..., theta_cont: _Optional[float] = ..., theta_star: _Optional[float] = ..., verdict: _Optional[_Union[PolicyVerdict, str]] = ..., bands: _Optional[_Iterable[_Union[ActionBand, _Mapping]]] = ..., parameters: _Optional[_Mapping[str, float]] = ..., quality: _Optional[str] = ..., action_time_s: _Optional[_Mapping[str, float]] = ..., origin: _Optional[str] = ..., states: _Optional[_Iterable[_Union[StateValue, _Mapping]]] = ..., reason_available: bool = ...) -> None: ...
+    timing: _types_pb2.Timing
+    def __init__(self, tracker: _Optional[str] = ..., foci: _Optional[int] = ..., answer_mode: _Optional[_Union[_types_pb2.AnswerMode, str]] = ..., time_left_ms: _Optional[float] = ..., theta_cont: _Optional[float] = ..., theta_star: _Optional[float] = ..., verdict: _Optional[_Union[PolicyVerdict, str]] = ..., bands: _Optional[_Iterable[_Union[ActionBand, _Mapping]]] = ..., parameters: _Optional[_Mapping[str, float]] = ..., quality: _Optional[str] = ..., action_time_s: _Optional[_Mapping[str, float]] = ..., origin: _Optional[str] = ..., states: _Optional[_Iterable[_Union[StateValue, _Mapping]]] = ..., reason_available: bool = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class ReloadPolicyRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class ReloadPolicyResponse(_message.Message):
-    __slots__ = ("origin", "solve_s")
+    __slots__ = ("origin", "solve_s", "timing")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     SOLVE_S_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
     origin: str
     solve_s: float
-    def __init__(self, origin: _Optional[str] = ..., solve_s: _Optional[float] = ...) -> None: ...
+    timing: _types_pb2.Timing
+    def __init__(self, origin: _Optional[str] = ..., solve_s: _Optional[float] = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class PeerInfo(_message.Message):
     __slots__ = ("service", "target", "health", "info")
@@ -469,7 +479,7 @@ class PeerInfo(_message.Message):
     def __init__(self, service: _Optional[str] = ..., target: _Optional[str] = ..., health: _Optional[str] = ..., info: _Optional[_Union[_types_pb2.ServiceInfo, _Mapping]] = ...) -> None: ...
 
 class OrchestratorInfo(_message.Message):
-    __slots__ = ("info", "peers", "strategies", "limits")
+    __slots__ = ("info", "peers", "strategies", "limits", "timing")
     class LimitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -481,8 +491,10 @@ class OrchestratorInfo(_message.Message):
     PEERS_FIELD_NUMBER: _ClassVar[int]
     STRATEGIES_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
     info: _types_pb2.ServiceInfo
     peers: _containers.RepeatedCompositeFieldContainer[PeerInfo]
     strategies: _containers.RepeatedScalarFieldContainer[str]
     limits: _containers.ScalarMap[str, int]
-    def __init__(self, info: _Optional[_Union[_types_pb2.ServiceInfo, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[PeerInfo, _Mapping]]] = ..., strategies: _Optional[_Iterable[str]] = ..., limits: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    timing: _types_pb2.Timing
+    def __init__(self, info: _Optional[_Union[_types_pb2.ServiceInfo, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[PeerInfo, _Mapping]]] = ..., strategies: _Optional[_Iterable[str]] = ..., limits: _Optional[_Mapping[str, int]] = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ...) -> None: ...

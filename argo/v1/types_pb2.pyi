@@ -205,7 +205,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ServiceInfo(_message.Message):
-    __slots__ = ("service", "version", "settings", "engine", "collection", "uptime_s")
+    __slots__ = ("service", "version", "settings", "engine", "collection", "uptime_s", "timing")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -219,10 +219,12 @@ class ServiceInfo(_message.Message):
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
+    TIMING_FIELD_NUMBER: _ClassVar[int]
     service: str
     version: str
     settings: _containers.ScalarMap[str, str]
     engine: EngineInfo
     collection: CollectionInfo
     uptime_s: float
-    def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., settings: _Optional[_Mapping[str, str]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., collection: _Optional[_Union[CollectionInfo, _Mapping]] = ..., uptime_s: _Optional[float] = ...) -> None: ...
+    timing: Timing
+    def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., settings: _Optional[_Mapping[str, str]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., collection: _Optional[_Union[CollectionInfo, _Mapping]] = ..., uptime_s: _Optional[float] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...

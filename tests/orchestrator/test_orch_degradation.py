@@ -49,7 +49,17 @@ async def test_a_decomposer_process_that_is_gone_does_not_fail_the_question(stac
     assert stack.retriever.searched == [QUESTION]
 
 
-@pytest.mark.parametrize("plan", [[], foci(*"abcdefghi"), [*foci("alpha"), *foci("beta")], [types_pb2.Focus(id="f1")]])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        [],
+        foci(*"abcdefghi"),
+        [*foci("alpha"), *foci("beta")],
+        [types_pb2.Focus(id="f1")],
+        foci("a" * 2_001),
+        foci("null\x00byte"),
+    ],
+)
 async def test_a_plan_that_cannot_be_worked_on_counts_as_no_plan(stack: Stack, plan: list[types_pb2.Focus]) -> None:
     stack.decomposer.foci = plan
     answer = await stack.answer(QUESTION)

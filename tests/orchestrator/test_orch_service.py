@@ -273,3 +273,12 @@ async def test_many_questions_at_once_do_not_mix(stack: Stack) -> None:
 async def test_a_port_in_use_is_named(stack: Stack) -> None:
     with pytest.raises(BindError, match="orchestrator cannot listen on"):
         await stack.start_orchestrator(port=stack.port("orchestrator"), session_path=stack.folder / "other.db")
+
+
+async def test_every_reply_that_is_not_a_stream_says_how_long_it_took(stack: Stack) -> None:
+    # Design, section 2: every reply carries its own timing.
+    for method in orchestrator_pb2.DESCRIPTOR.services_by_name["OrchestratorService"].methods:
+        if not method.server_streaming:
+            assert "timing" in method.output_type.fields_by_name, method.name
+    reply = await stack.stub.GetPolicy(orchestrator_pb2.GetPolicyRequest(), timeout=PATIENCE_S)
+    assert reply.timing.work_s > 0

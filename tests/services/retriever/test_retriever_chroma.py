@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import A1, E2, document
+from retriever_document import A1, E2, document
 
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from services.retriever.chroma import open_embedded, open_server

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import A1, E2, PTP, document
+from retriever_document import A1, E2, PTP, document
 
 from argo.errors import UnavailableError
 from services.retriever.embedder import Vectors

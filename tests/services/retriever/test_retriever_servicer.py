@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
-from conftest import A1, E2
+from retriever_document import A1, E2
 
 from argo import limits
 from argo.server import start
