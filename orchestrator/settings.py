@@ -38,7 +38,7 @@ class OrchestratorSettings(ServerSettings):
     """Seconds after its last change at which a session may be pruned."""
 
     session_most: int = Field(default=10_000, ge=1)
-    """Sessions kept besides the running ones, the oldest beyond are pruned; one takes about 90 kB of disk."""
+    """Sessions kept besides the running ones, the oldest beyond are pruned."""
 
     strategy: Literal["mdp", "fixed", "always_reason", "always_retrieve", "random", "single_shot"] = "mdp"
     """Strategy when the request names none."""
