@@ -14,6 +14,7 @@ from services.synthesizer.engine import Answer, Citation, EvidencePassage, Focus
 from services.synthesizer.extractive import (
     ExtractiveRules,
     answer_extractively,
+    cite,
     count_tokens,
     not_found,
     read_evidence,
@@ -87,15 +88,17 @@ class BuiltinEngine:
         option = strip_enumerator(request.options[support.choice])
         deltas = [option if option.endswith((".", "!", "?")) else f"{option}."]
         citations: list[Citation] = []
+        numbers: dict[str, int] = {}
         used = count_tokens(deltas[0])
         for index in support.statements:
             passage = request.evidence[statements[index].passage]
             shown, quote = repaired(statements, index, set())
-            number = len(citations) + 1
+            number = numbers.get(passage.id, len(numbers) + 1)
             delta = f" {shown} [{number}]"
             if citations and used + count_tokens(delta) > request.max_tokens:
                 break
             used += count_tokens(delta)
             deltas.append(delta)
-            citations.append(Citation(number, passage.id, passage.source, passage.section, quote))
+            cite(citations, number, passage, quote)
+            numbers[passage.id] = number
         return Answer(tuple(deltas), tuple(citations), support.choice, support.probabilities)

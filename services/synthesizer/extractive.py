@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence, Set
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,13 +13,16 @@ from services.lexicon.glossary import Glossary
 from services.lexicon.thesaurus import Thesaurus
 from services.synthesizer.confidence import answer_confidence
 from services.synthesizer.engine import Answer, Citation, EvidencePassage, Focus, SynthesisRequest
-from services.synthesizer.ranking import Ranker, Target
+from services.synthesizer.form import announces, has_measure, names_kind
+from services.synthesizer.ranking import Ranker, Target, labels_of
 from services.synthesizer.statement import Statement, StatementKind, read_statements
 
 __all__ = [
     "NOT_FOUND",
+    "OMITTED",
     "ExtractiveRules",
     "answer_extractively",
+    "cite",
     "count_tokens",
     "not_found",
     "read_evidence",
@@ -27,6 +30,8 @@ __all__ = [
 ]
 
 NOT_FOUND: Final = "Not found in these documents."
+OMITTED: Final = " \N{HORIZONTAL ELLIPSIS} "
+"""Between parts of a quotation that do not follow each other in their passage."""
 _TOKENS_PER_WORD: Final = 1.3
 _RANK_DISCOUNT: Final = 0.02
 _LEANING: Final = re.compile(
@@ -65,6 +70,14 @@ class ExtractiveRules(BaseModel):
     """A further statement must score this share of the best of its focus ..."""
     sure_share: float = Field(default=0.85, ge=0, le=1)
     """... and this share where it adds none of the words asked for."""
+    apart_share: float = Field(default=0.4, ge=0, le=1)
+    """Least share of the best score of its focus for a sentence that speaks of one side of a comparison alone."""
+    enough_coverage: float = Field(default=0.6, ge=0, le=1)
+    """A statement that names the kind of thing asked for, with this share of the question's terms, needs no other."""
+    echo_share: float = Field(default=0.5, ge=0, le=1)
+    """A sentence in which less than this share of the terms is new says little; what follows it is needed."""
+    continued: int = Field(default=3, ge=0, le=8)
+    """Most sentences that follow one which announces them."""
     repetition: float = Field(default=0.55, ge=0, le=1)
     """Share of a statement's terms that the answer may already hold."""
 
@@ -110,7 +123,8 @@ def answer_extractively(
     if not picks:
         return not_found(request)
     open_ids = selection.open_focus_ids()
-    return _write(request, foci, statements, picks, open_ids)
+    joint = {pick.index for pick in picks if selection.is_joint(pick.index)}
+    return _write(request, foci, statements, picks, joint, open_ids)
 
 
 def read_evidence(evidence: Sequence[EvidencePassage]) -> list[Statement]:
@@ -137,6 +151,7 @@ class _Selection:
         rules: ExtractiveRules,
     ) -> None:
         self._statements = statements
+        self._ranker = ranker
         self._rules = rules
         self._foci = foci
         self._priors = {"": _priors(request.evidence, None)} | {
@@ -156,6 +171,7 @@ class _Selection:
             for focus, target in zip(foci, targets, strict=True)
         ]
         self._targets = targets
+        self._compares = len(foci) > 1 and all(target.form.bare for target in targets)
         self._ranked = [sorted(range(len(row)), key=lambda place: (-row[place], place)) for row in self._scores]
         self._coverage = [
             max((ranker.coverage(target, index) for index in range(len(statements))), default=0.0) for target in targets
@@ -191,10 +207,14 @@ class _Selection:
         for number, focus in enumerate(self._foci):
             if focus.id in left:
                 continue
-            pick = self._best(number, chosen, leader=0.0)
+            pick = self._joint_lead(chosen) or self._best(number, chosen, leader=0.0)
             if pick is not None:
                 chosen.append(pick)
-        most = self._rules.sentences_one_focus if len(self._foci) == 1 else self._rules.sentences
+        chosen.extend(self._apart(chosen))
+        chosen.extend(self._continued(chosen))
+        most = min(self._rules.sentences, len(self._foci) + 1)
+        if len(self._foci) == 1:
+            most = 1 if chosen and self._is_enough(chosen[0].index) else self._rules.sentences_one_focus
         leaders = {pick.focus: pick.score for pick in chosen}
         while len(chosen) < most:
             further = [
@@ -208,6 +228,74 @@ class _Selection:
             chosen.append(max(further, key=lambda pick: (pick.score / leaders[pick.focus], -pick.focus)))
         return chosen
 
+    def _is_enough(self, index: int) -> bool:
+        """Whether a statement names the very thing that is asked for, and has most of what is asked about it."""
+        form, text = self._targets[0].form, self._statements[index].text
+        named = names_kind(form, text) or (form.quantity and form.measure and has_measure(text))
+        return named and self._ranker.coverage(self._targets[0], index) >= self._rules.enough_coverage
+
+    def is_joint(self, index: int) -> bool:
+        """Whether a statement speaks of all sides of a comparison."""
+        statement = self._statements[index]
+        said = statement.terms | labels_of(statement.text)
+        return self._compares and all(self._own(number) <= said for number in range(len(self._foci)))
+
+    def _joint_lead(self, chosen: Sequence[_Pick]) -> _Pick | None:
+        """A comparison opens with what speaks of all its sides, where that is about as good as the best on one side."""
+        if chosen or not self._compares:
+            return None
+        least = self._rules.sure_share * self._leading(0)
+        best = next((index for index in self._ranked[0] if self.is_joint(index)), None)
+        return _Pick(0, best, self._scores[0][best]) if best is not None and self._scores[0][best] >= least else None
+
+    def _apart(self, chosen: Sequence[_Pick]) -> list[_Pick]:
+        """For each side of a comparison that has no sentence of its own yet, the best one that speaks of it alone."""
+        picks: list[_Pick] = []
+        for number in range(len(self._foci)) if self._compares else ():
+            own = self._own(number)
+            alone = [index for index in self._ranked[number] if self._is_apart(number, index)]
+            taken = {pick.index for pick in (*chosen, *picks)}
+            if not own or not any(pick.focus == number for pick in chosen) or taken & set(alone):
+                continue
+            best = alone[0] if alone else None
+            if best is not None and self._scores[number][best] >= self._rules.apart_share * self._leading(number):
+                picks.append(_Pick(number, best, self._scores[number][best]))
+        return picks
+
+    def _leading(self, number: int) -> float:
+        """The best score for a focus."""
+        return self._scores[number][self._ranked[number][0]]
+
+    def _own(self, number: int) -> frozenset[Hashable]:
+        """What a focus names and no other does: terms, and members of a series."""
+        others = {mark for other, target in enumerate(self._targets) if other != number for mark in _marks(target)}
+        return _marks(self._targets[number]) - others
+
+    def _is_apart(self, number: int, index: int) -> bool:
+        """Whether a statement has all that only this focus names, and nothing that only another one names."""
+        statement = self._statements[index]
+        said = statement.terms | labels_of(statement.text)
+        return self._own(number) <= said and not any(
+            self._own(other) & said for other in range(len(self._foci)) if other != number
+        )
+
+    def _continued(self, chosen: Sequence[_Pick]) -> list[_Pick]:
+        """What follows a first sentence that only announces it: the steps, the members, the course of events."""
+        if len(self._foci) != 1 or not chosen or not self._targets[0].form.procedure:
+            return []
+        lead = self._statements[chosen[0].index]
+        new = lead.terms - self._targets[0].weights.keys()
+        if not (announces(lead.text) or len(new) < self._rules.echo_share * len(lead.terms)):
+            return []
+        after = range(chosen[0].index + 1, min(len(self._statements), chosen[0].index + 1 + self._rules.continued))
+        score = chosen[0].score
+        return [
+            _Pick(0, index, score)
+            for index in after
+            if self._statements[index].passage == lead.passage
+            and self._statements[index].kind is not StatementKind.CODE
+        ]
+
     def _best(self, number: int, chosen: Sequence[_Pick], leader: float) -> _Pick | None:
         """The best statement for a focus that says something new and is worth its place beside the focus's leader."""
         scores = self._scores[number]
@@ -220,11 +308,18 @@ class _Selection:
             if scores[index] <= 0.0 or scores[index] < self._rules.keep_share * leader:
                 return None
             terms = self._statements[index].terms
+            if leader and not self._ranker.is_about(self._targets[number], index):
+                continue
             if index in taken or (terms and len(terms & said) / len(terms) > self._rules.repetition):
                 continue
             if scores[index] >= self._rules.sure_share * leader or (terms & asked) - said:
                 return _Pick(number, index, scores[index])
         return None
+
+
+def _marks(target: Target) -> frozenset[Hashable]:
+    """Terms and members of a series that a text names."""
+    return frozenset(target.weights) | target.labels
 
 
 def _priors(evidence: Sequence[EvidencePassage], focus_id: str | None) -> list[float]:
@@ -256,28 +351,46 @@ def _write(
     foci: Sequence[Focus],
     statements: Sequence[Statement],
     picks: Sequence[_Pick],
+    joint: Set[int],
     open_ids: tuple[str, ...],
 ) -> Answer:
     """Statements in reading order within each focus, with numbers, up to the token limit."""
     deltas: list[str] = []
     citations: list[Citation] = []
+    numbers: dict[str, int] = {}
     used = 0
     kept = _within_limit(statements, picks, request.max_tokens)
-    for index in _reading_order(statements, kept):
+    for index in _reading_order(statements, kept, joint):
         statement = statements[index]
         passage = request.evidence[statement.passage]
         shown, quote = repaired(statements, index, {pick.index for pick in kept})
-        number = len(citations) + 1
+        number = numbers.get(passage.id, len(numbers) + 1)
         delta = f"{' ' if deltas else ''}{shown} [{number}]"
         if deltas and used + count_tokens(delta) > request.max_tokens:
             break
         used += count_tokens(delta)
         deltas.append(delta)
-        citations.append(Citation(number, passage.id, passage.source, passage.section, quote))
+        cite(citations, number, passage, quote)
+        numbers[passage.id] = number
     names = "; ".join(f'"{focus.text}"' for focus in foci if focus.id in open_ids)
     if names and used + count_tokens(names) + 2 <= request.max_tokens:
         deltas.append(f" Not found in these documents: {names}.")
     return Answer(tuple(deltas), tuple(citations), open_focus_ids=open_ids)
+
+
+def cite(citations: list[Citation], number: int, passage: EvidencePassage, quote: str) -> None:
+    """Add a citation; a passage that is cited already keeps its number, and its quotation grows."""
+    if number > len(citations):
+        citations.append(Citation(number, passage.id, passage.source, passage.section, quote))
+        return
+    before = citations[number - 1].quote
+    for gap in (" ", "\n"):
+        if f"{before}{gap}{quote}" in passage.text:
+            joined = f"{before}{gap}{quote}"
+            break
+    else:
+        joined = before if quote in before else f"{before}{OMITTED}{quote}"
+    citations[number - 1] = replace(citations[number - 1], quote=joined)
 
 
 def _within_limit(statements: Sequence[Statement], picks: Sequence[_Pick], most: int) -> list[_Pick]:
@@ -293,8 +406,8 @@ def _within_limit(statements: Sequence[Statement], picks: Sequence[_Pick], most:
     return kept
 
 
-def _reading_order(statements: Sequence[Statement], picks: Sequence[_Pick]) -> list[int]:
-    """Focus by focus: its best statement, then the others passage by passage as they stand there."""
+def _reading_order(statements: Sequence[Statement], picks: Sequence[_Pick], joint: Set[int]) -> list[int]:
+    """What speaks of all sides of a comparison; then focus by focus its best statement and the others as they stand."""
     first: dict[tuple[int, int], int] = {}
     leaders: dict[int, int] = {}
     for order, pick in enumerate(picks):
@@ -303,6 +416,7 @@ def _reading_order(statements: Sequence[Statement], picks: Sequence[_Pick]) -> l
     ordered = sorted(
         picks,
         key=lambda pick: (
+            pick.index not in joint,
             pick.focus,
             leaders[pick.focus] != pick.index,
             first[pick.focus, statements[pick.index].passage],

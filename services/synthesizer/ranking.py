@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -12,41 +13,10 @@ from typing import Final
 from services.lexicon.glossary import Glossary
 from services.lexicon.thesaurus import Thesaurus
 from services.lexicon.tokenise import raw_words, terms, word_terms
+from services.synthesizer.form import AskedForm, defines, has_measure, has_new_number, is_reason, names_kind
 from services.synthesizer.statement import Statement, StatementKind
 
-__all__ = ["AskedForm", "Ranker", "Target"]
-
-_QUANTITY: Final = re.compile(
-    r"\b(?:how\s+(?:many|much|long|often|large|small|fast|far|high|low|big|old)|(?:at\s+)?(?:what|which)\s+(?:[\w-]+\s+){0,3}?"
-    r"(?:interval|value|latency|number|port|rate|size|time|period|frequency|percentage|share|limit|threshold|timeout|delay|"
-    r"version|release|year|date|bandwidth|range|duration|ratio|length|capacity)|when\s+(?:was|were|did))\b",
-    re.IGNORECASE,
-)
-_REASON: Final = re.compile(r"\bwhy\b|\bwhat\s+(?:is\s+the\s+)?reason|\bwhat\s+for\b", re.IGNORECASE)
-_DEFINITION: Final = re.compile(
-    r"^\W*(?:what\s+(?:is|are|does)|what's|define|explain|describe|who\s+(?:is|are))\b", re.IGNORECASE
-)
-_COMMAND: Final = re.compile(
-    r"\b(?:command|call|curl|helm|kubectl|setting|option|flag|parameter|syntax|example|url|endpoint|script|variable|code|path|"
-    r"request\s+body|payload|query|invoke|install|run|set)\b",
-    re.IGNORECASE,
-)
-_BECAUSE: Final = re.compile(
-    r"\b(?:because|since|therefore|thus|so\s+that|in\s+order\s+to|due\s+to|otherwise|hence|as\s+a\s+result|avoids?|ensures?|"
-    r"need(?:s|ed)?|requires?|must|not\s+allowed|reason|to\s+(?:avoid|prevent|keep|allow|ensure))\b",
-    re.IGNORECASE,
-)
-_NUMBER: Final = re.compile(
-    r"(?<![\w.])\d[\d.,:/x]*|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|hundred|thousand|once|twice|"
-    r"first|second|third|single|none)\b",
-    re.IGNORECASE,
-)
-_DEFINES: Final = re.compile(
-    r"^(?:\W*(?:the|a|an|this|each|every)\s+)?(?P<subject>[^.;:]{1,80}?)(?:,[^.;]{1,80},)?\s+(?:is|are|was|means|stands\s+for|refers\s+to|"
-    r"denotes|provides?|defines?|describes?|runs?|hosts?|connects?|controls?|manages?|carries|carry|contains?|consists?|comprises?|"
-    r"represents?)\b",
-    re.IGNORECASE,
-)
+__all__ = ["Ranker", "Target", "labels_of"]
 
 # "Scenario B", "Category A", "option 2": the label decides, and a single letter is no term.
 _LABEL: Final = re.compile(r"\b([A-Za-z]{3,})\s+([A-Z]|[IVX]{1,4}|\d{1,3}(?:[.-]\d+)*[a-z]?)(?![\w-])")
@@ -54,6 +24,10 @@ _LABEL_BONUS: Final = 0.15
 _OTHER_LABEL: Final = 0.6
 """Factor for a statement on another member of the same series."""
 
+# Written with a capital inside or with a digit: O-DU, xApp, E2AP, IQ.
+_NAME: Final = re.compile(r"\w.*[A-Z]|\d.*[A-Za-z]|[A-Za-z].*\d")
+
+_COLUMNS: Final = re.compile(r"\S {3,}\S")
 _LEAST_FOR_FORM: Final = 0.08
 """A statement that shares less than this with what is asked gains nothing from its form."""
 _EXPANSION_WEIGHT: Final = 0.4
@@ -66,26 +40,16 @@ _LENGTH_WEIGHT: Final = 0.25
 """How much longer statements, which have more terms by chance, must match more."""
 _NEIGHBOUR_WEIGHT: Final = 0.3
 """The same if it stands in the statement before or behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskedForm:
-    """What kind of statement a text asks for."""
-
-    quantity: bool
-    reason: bool
-    definition: bool
-    command: bool
-
-    @classmethod
-    def of(cls, text: str) -> AskedForm:
-        """Read the form from the question words."""
-        return cls(
-            bool(_QUANTITY.search(text)),
-            bool(_REASON.search(text)),
-            bool(_DEFINITION.search(text)) or not re.search(r"\b(?:wh\w+|how)\b|\?", text, re.IGNORECASE),
-            bool(_COMMAND.search(text)),
-        )
+_PHRASE_WEIGHT: Final = 0.6
+"""Share of its weight that a pair of neighbouring terms adds where a statement has them as neighbours, too."""
+_KIND_WORD: Final = 0.1
+"""Share of its weight that a word such as "protocol" keeps where one is asked for: the answer names it instead."""
+_OTHER_KIND: Final = 0.7
+"""Factor for a statement that names no work group where one is asked for."""
+_NO_LABEL: Final = 0.7
+"""Factor for a statement that names no member of the series where one is asked about."""
+_UNNAMED: Final = 0.8
+"""Factor for a statement that has none of the names in the text, neither itself nor in its headings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +62,10 @@ class Target:
     others: dict[str, float]
     """Terms of the other forms of its acronyms."""
     total: float
+    phrases: dict[tuple[str, str], float]
+    """Pairs of neighbouring terms, with the share of the text's weight that each pair has."""
+    names: tuple[frozenset[str], ...]
+    """Terms of what the text writes as a name, such as O-DU, E2AP or xApp, and of the other forms of its acronyms."""
     labels: frozenset[tuple[str, str]]
     """Members of a series that the text names, such as ("scenario", "b")."""
     form: AskedForm
@@ -116,6 +84,7 @@ class Ranker:
         self._counts = counts
         self._size = len(statements)
         self._mean_terms = sum(len(statement.terms) for statement in statements) / max(1, len(statements)) or 1.0
+        self._pairs = [frozenset(itertools.pairwise(statement.order)) for statement in statements]
         self._headings = [statement.heading - statement.terms for statement in statements]
         self._neighbours = [
             self._beside(index) - statement.terms - statement.heading for index, statement in enumerate(statements)
@@ -132,13 +101,24 @@ class Ranker:
             for place, term in enumerate(word_terms(word)):
                 # The parts of an identifier say again what the whole says.
                 weights[term] = max(weights.get(term, 0.0), self.weight(term) * (1.0 if place == 0 else 0.5))
+        form = AskedForm.of(text)
+        for word in form.kind_words:
+            for term in terms(word):
+                weights[term] *= _KIND_WORD
+        written_out = self._glossary.other_forms(text)
         others = {
             term: self.weight(term) * _EXPANSION_WEIGHT
-            for form in (*self._glossary.other_forms(text), *self._thesaurus.related(text))
-            for term in terms(form)
+            for other in (*written_out, *self._thesaurus.related(text))
+            for term in terms(other)
             if term not in weights
         }
-        return Target(text, weights, others, math.fsum(weights.values()) or 1.0, _labels(text), AskedForm.of(text))
+        total = math.fsum(weights.values()) or 1.0
+        heads = [found[0] for word in raw_words(text) if (found := word_terms(word))]
+        phrases = {pair: (weights[pair[0]] + weights[pair[1]]) / 2.0 / total for pair in itertools.pairwise(heads)}
+        names = {found[0] for word in raw_words(text) if _NAME.search(word) and (found := word_terms(word))}
+        forms = [frozenset([name]) for name in sorted(names)]
+        forms += [frozenset(terms(other)) for other in written_out if names]
+        return Target(text, weights, others, total, phrases, tuple(filter(None, forms)), labels_of(text), form)
 
     def coverage(self, target: Target, index: int) -> float:
         """Share in [0, 1] of the target's weight that a statement has in its own words."""
@@ -173,20 +153,35 @@ class Ranker:
         factor, bonus = self._label_effect(target, statement)
         readable = self._readability(target, statement)
         bonus += self._form_bonus(target, statement, own / target.total)
+        bonus += _PHRASE_WEIGHT * self._phrases(target, index)
+        factor *= 1.0 if self.is_about(target, index) else _UNNAMED
+        factor *= _OTHER_KIND if target.form.group and not names_kind(target.form, statement.text) else 1.0
         prior = 1.0 - _PASSAGE_WEIGHT + _PASSAGE_WEIGHT * relevance
         length = 1.0 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(statement.terms) / self._mean_terms
         return (match / length + bonus) * prior * readable * factor
+
+    def is_about(self, target: Target, index: int) -> bool:
+        """Whether a statement or its headings have one of the names in the text, in any form; so if it has no names."""
+        statement = self._statements[index]
+        said = statement.terms | statement.heading
+        return not target.names or any(name <= said for name in target.names)
+
+    def _phrases(self, target: Target, index: int) -> float:
+        """Share of the target's weight in pairs of terms that are neighbours in a statement as well."""
+        if not target.phrases:
+            return 0.0
+        return math.fsum(target.phrases[pair] for pair in target.phrases.keys() & self._pairs[index])
 
     @staticmethod
     def _label_effect(target: Target, statement: Statement) -> tuple[float, float]:
         """Factor and bonus for naming the same members of a series, or others of it."""
         if not target.labels:
             return 1.0, 0.0
-        named = _labels(statement.text)
+        named = labels_of(statement.text)
         if target.labels & named:
             return 1.0, _LABEL_BONUS
         series = {noun for noun, _ in target.labels}
-        return (_OTHER_LABEL if any(noun in series for noun, _ in named) else 1.0), 0.0
+        return (_OTHER_LABEL if any(noun in series for noun, _ in named) else _NO_LABEL), 0.0
 
     def _beside(self, index: int) -> frozenset[str]:
         """Terms of the statements before and behind in the same passage."""
@@ -202,7 +197,8 @@ class Ranker:
     def _readability(target: Target, statement: Statement) -> float:
         """Factor that prefers prose of ordinary length; code counts only where code is asked for."""
         if statement.kind is StatementKind.CODE:
-            return 0.9 if target.form.command else 0.0
+            # Columns are what a command printed, not the command.
+            return 0.0 if not target.form.command else 0.5 if _COLUMNS.search(statement.text) else 0.9
         words = len(statement.text.split())
         length = 1.0 if words <= 40 else 0.9 if words <= 60 else 0.75
         return length * (0.9 if statement.kind is StatementKind.ROW else 1.0)
@@ -213,21 +209,18 @@ class Ranker:
         bonus = 0.0
         if statement.kind is StatementKind.CODE or own < _LEAST_FOR_FORM:
             return bonus
-        if target.form.quantity and any(
-            word.group().lower() not in target.text.lower() for word in _NUMBER.finditer(statement.text)
-        ):
-            bonus += 0.25
-        if target.form.reason and _BECAUSE.search(statement.text):
+        if target.form.quantity and has_new_number(target.text, statement.text):
+            bonus += 0.25 if has_measure(statement.text) or not target.form.measure else 0.1
+        if target.form.reason and is_reason(statement.text):
             bonus += 0.2
-        if target.form.definition and (match := _DEFINES.match(statement.text)):
-            subject = set(terms(match["subject"]))
-            asked = set(target.weights)
-            if subject:
-                bonus += 0.5 * len(subject & asked) / len(subject | asked)
+        if names_kind(target.form, statement.text):
+            bonus += 0.25
+        if target.form.definition:
+            bonus += 0.5 * defines(target.weights.keys(), statement.text)
         return bonus * min(1.0, 1.5 * own)
 
 
-def _labels(text: str) -> frozenset[tuple[str, str]]:
+def labels_of(text: str) -> frozenset[tuple[str, str]]:
     """Members of a series named in a text, in lower case, plural and singular alike."""
     return frozenset((noun.lower().removesuffix("s"), label.lower()) for noun, label in _LABEL.findall(text))
 
