@@ -17,7 +17,7 @@ from services.retriever.document import Block, BlockKind, ParsedDocument
 
 __all__ = ["PIPELINE", "Passage", "PassageRules", "make_passages"]
 
-PIPELINE: Final = "1"
+PIPELINE: Final = "2"
 """Version of readers and passage rules; a document indexed under another one is read again."""
 SECTION_JOINT: Final = " > "
 _FENCE: Final = "```"
@@ -30,18 +30,20 @@ class PassageRules(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    words: int = Field(default=190, ge=40, le=1_000)
+    words: int = Field(default=260, ge=40, le=1_000)
     """Most words of a passage."""
     table_words: int = Field(default=280, ge=40, le=2_000)
     """A table up to this size stays whole; a longer one is split between rows, each part with the head row."""
     overlap_words: int = Field(default=30, ge=0, le=200)
     """Most words that a passage repeats of the one before it in the same section."""
-    pack_words: int = Field(default=190, ge=0, le=1_000)
-    """Neighbouring sections are packed into one passage up to this size; 0 keeps every section apart."""
+    pack_words: int = Field(default=260, ge=0, le=1_000)
+    """A small section is packed with its neighbours into one passage up to this size; 0 keeps every section apart."""
+    small_words: int = Field(default=110, ge=0, le=1_000)
+    """A section of fewer words is small; larger ones stand alone, so that a citation names the section it is from."""
 
     def fingerprint(self) -> str:
         """Text that changes when the same document would give other passages."""
-        return f"{PIPELINE}/{self.words}/{self.table_words}/{self.overlap_words}/{self.pack_words}"
+        return f"{PIPELINE}/{self.words}/{self.table_words}/{self.overlap_words}/{self.pack_words}/{self.small_words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,10 @@ def _pack(sections: Sequence[list[Block]], rules: PassageRules) -> Iterator[list
     for section in sections:
         pieces = [piece for block in section for piece in _pieces(block, rules)]
         words = _words(pieces)
-        joined = _words(open_pieces) + words + len(" ".join(section[0].headings[-1:]).split())
-        if open_pieces and joined <= rules.pack_words and _related(open_pieces[-1].headings, section[0].headings):
+        before = _words(open_pieces)
+        fits = before + words + len(" ".join(section[0].headings[-1:]).split()) <= rules.pack_words
+        small = min(before, words) < rules.small_words
+        if open_pieces and fits and small and _related(open_pieces[-1].headings, section[0].headings):
             open_pieces.extend(pieces)
             continue
         if open_pieces:

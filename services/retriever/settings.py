@@ -38,7 +38,7 @@ class RetrieverSettings(ServerSettings):
     top_k: int = Field(default=10, ge=limits.TOP_K[0], le=limits.TOP_K[1])
     """Passages per search when the request leaves it unset."""
 
-    passage_words: int = Field(default=190, ge=40, le=1_000)
+    passage_words: int = Field(default=260, ge=40, le=1_000)
     """Most words of a passage; changing it makes the next ingest read every document again."""
 
     table_words: int = Field(default=280, ge=40, le=2_000)
