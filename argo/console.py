@@ -63,6 +63,11 @@ def show_search(console: Console, result: SearchResult) -> None:
         console.print()
 
 
+def counted(number: int, what: str) -> str:
+    """A number with its noun, which takes an s unless the number is 1."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
 def show_documents(console: Console, documents: Sequence[Document]) -> None:
     """Show what is indexed."""
     table = _plain_table(("passages", "right"), "source", "media type")
@@ -70,7 +75,7 @@ def show_documents(console: Console, documents: Sequence[Document]) -> None:
         table.add_row(str(document.passages), clean(document.source), clean(document.media_type))
     console.print(table)
     passages = sum(document.passages for document in documents)
-    line(console, f"{len(documents)} documents, {passages} passages")
+    line(console, f"{counted(len(documents), 'document')}, {counted(passages, 'passage')}")
 
 
 def show_ingest(console: Console, report: IngestReport) -> None:

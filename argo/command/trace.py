@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -28,14 +28,23 @@ app = typer.Typer(
     "(ARGO_CLIENT_SPAN_DIR or --dir). `argo trace` alone means `argo trace last`.",
 )
 DirOption = Annotated[
-    Path | None, typer.Option("--dir", metavar="FOLDER", help="Folder of span files; ARGO_CLIENT_SPAN_DIR if left out.")
+    Path | None,
+    typer.Option(
+        "--dir", metavar="FOLDER", help="Folder of span files; ARGO_CLIENT_SPAN_DIR or .argo/span if left out."
+    ),
 ]
 
 
+_CHECKOUT: Final = Path(".argo/span")
+"""Where a stack that was started from a checkout keeps its spans."""
+
+
 def _traces(folder: Path | None) -> list[TraceSummary]:
-    folder = folder or load(ClientSettings).span_dir
+    folder = folder or load(ClientSettings).span_dir or (_CHECKOUT if _CHECKOUT.is_dir() else None)
     if folder is None:
-        raise InvalidArgumentError("span_dir must name a folder of span files: set ARGO_CLIENT_SPAN_DIR or give --dir")
+        raise InvalidArgumentError(
+            f"span_dir must name a folder of span files: set ARGO_CLIENT_SPAN_DIR or give --dir; no {_CHECKOUT} here"
+        )
     traces = read_traces(folder)
     if not traces:
         raise NotFoundError(f"span_dir must hold traces, got {folder}: none there yet")

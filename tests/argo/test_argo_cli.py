@@ -142,8 +142,9 @@ def test_control_characters_of_documents_never_reach_the_terminal(threaded_stack
     ],
 )
 def test_a_users_mistake_leaves_with_2_and_one_line(
-    threaded_stack: FakeStack, arguments: tuple[str, ...], told: str
+    threaded_stack: FakeStack, arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     result = run(threaded_stack, *arguments)
     assert result.exit_code == 2
     assert told in result.stderr
@@ -208,7 +209,7 @@ def test_ingest_of_broken_documents_only_leaves_with_1(threaded_stack: FakeStack
 def test_documents_and_search(threaded_stack: FakeStack, tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("A")
     run(threaded_stack, "ingest", str(tmp_path))
-    assert "1 documents, 2 passages" in run(threaded_stack, "documents").stdout
+    assert "1 document, 2 passages" in run(threaded_stack, "documents").stdout
     assert lines(run(threaded_stack, "documents", "--json"))[0]["documents"][0]["source"] == "a.md"
     assert "1  0.90  interfaces.md > Interfaces > A1" in run(threaded_stack, "search", "A1", "--top-k", "2").stdout
     assert len(lines(run(threaded_stack, "search", "A1", "--json"))[0]["passages"]) == 5
@@ -285,6 +286,14 @@ def test_every_command_has_help(command: str) -> None:
     result = run(None, *command.split(), "--help")
     assert result.exit_code == 0
     assert "Usage: argo" in result.stdout
+
+
+def test_the_traces_of_a_checkouts_stack_are_found_without_being_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".argo" / "span").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert "got .argo/span: none there yet" in CliRunner().invoke(app, ["trace"]).stderr
 
 
 @pytest.mark.parametrize("group", ["policy", "sessions", "trace"])
