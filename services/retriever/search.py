@@ -28,6 +28,8 @@ _CACHED_QUERIES: Final = 4_096
 _DENSE_WEIGHT: Final = 1.0
 _HASHING_WEIGHT: Final = 0.2
 """Hashed words say again what the lexical index says, so their ranks weigh little."""
+_FOCUS_WEIGHT: Final = 2.0
+"""Weight of the foci in the vector that a model's dense ranking goes by, beside 1 for the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,9 @@ class Searcher:
         self._store = store
         self._calibration = calibration
         self._exact_passages = exact_passages
-        self._dense_weight = _HASHING_WEIGHT if vectors.embedder.name == "hashing" else _DENSE_WEIGHT
+        hashing = vectors.embedder.name == "hashing"
+        self._dense_weight = _HASHING_WEIGHT if hashing else _DENSE_WEIGHT
+        self._focus_weight = 0.0 if hashing else _FOCUS_WEIGHT
 
     def search(
         self, snapshot: Snapshot, texts: Sequence[str], foci: Sequence[str], top_k: int, where: Filter
@@ -125,7 +129,7 @@ class Searcher:
             if not allowed.any():
                 return [[] for _ in texts]
         vectors = self._vectors.of([*texts, *foci])
-        dense = self._dense(snapshot, vectors[: len(texts)], allowed)
+        dense = self._dense(snapshot, self._toward_foci(vectors, len(texts)), allowed)
         ranked: list[tuple[NDArray[np.intp], NDArray[np.float32], set[int]]] = []
         bm25s: list[NDArray[np.float32]] = []
         for text, nearest in zip(texts, dense, strict=True):
@@ -137,6 +141,18 @@ class Searcher:
             rows, fused = fuse(lexical, nearest, self._dense_weight)
             ranked.append((rows[:top_k], fused[:top_k], set(nearest.tolist())))
         return self._describe(snapshot, [*texts, *foci], vectors, ranked, bm25s)
+
+    def _toward_foci(self, vectors: Vectors, texts: int) -> Vectors:
+        """Vectors of the texts drawn toward the mean of the foci, (texts, dimension), of length 1.
+
+        A model of sentences places a focus, which is one, better than a subquery of gathered words, which suits BM25.
+        """
+        if not self._focus_weight or len(vectors) == texts:
+            return vectors[:texts]
+        drawn = vectors[:texts] + np.float32(self._focus_weight) * vectors[texts:].mean(axis=0)
+        # Opposite vectors may cancel out; the length then has no meaning, and the text alone decides.
+        lengths = np.linalg.norm(drawn, axis=1, keepdims=True)
+        return np.asarray(np.where(lengths > 1e-6, drawn / np.maximum(lengths, 1e-6), vectors[:texts]), np.float32)
 
     def _dense(self, snapshot: Snapshot, vectors: Vectors, allowed: NDArray[np.bool_] | None) -> list[NDArray[np.intp]]:
         """Rows nearest to each vector, best first."""

@@ -77,6 +77,32 @@ def test_the_stores_own_search_finds_what_comparing_all_vectors_finds(make_retri
     assert found[0] == found[1]
 
 
+class _Sentences:
+    """A model as far as ranking knows: a text about a clock points one way, any other text another."""
+
+    name, dimension, cheap = "sentence-transformers:two-subjects", 2, True
+
+    def embed_documents(self, texts: list[str]) -> Vectors:
+        return np.array([[1.0, 0.0] if "clock" in text else [0.0, 1.0] for text in texts], np.float32)
+
+    embed_queries = embed_documents
+
+
+def test_a_model_ranks_by_the_open_foci_beside_the_words_of_the_subquery() -> None:
+    retriever = Retriever(_Sentences(), MemoryStore())
+    retriever.load()
+    retriever.ingest(
+        [
+            IncomingDocument("other.md", "", b"# Power\n\nThe unit draws forty watts.\n"),
+            IncomingDocument("sync.md", "", b"# Source\n\nThe clock comes over the fronthaul.\n"),
+        ]
+    )
+    words = "watts fronthaul"  # one word of each passage, so BM25 does not decide
+    alone, toward = (retriever.search([words], foci=foci)[0] for foci in ([], ["Where does the clock come from?"]))
+    assert [hit.passage.source for hit in alone] == ["other.md", "sync.md"]
+    assert [hit.passage.source for hit in toward] == ["sync.md", "other.md"]
+
+
 def test_an_empty_collection_says_so(make_retriever: Callable[[], Retriever]) -> None:
     with pytest.raises(IndexEmptyError, match="ingest documents first"):
         make_retriever().search(["anything"])
