@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 import grpc
@@ -28,15 +28,21 @@ from argo.settings import ServerSettings, TelemetrySettings, load
 from argo.telemetry import Telemetry, configure
 from argo.v1 import types_pb2
 
-__all__ = ["BindError", "RunningServer", "Service", "run", "start"]
+__all__ = ["BindError", "RunningServer", "Service", "ServiceFailedError", "run", "start"]
 
 _LOG = logging.getLogger(__name__)
 _EXIT_SETTINGS: Final = 2
 _EXIT_FAILED: Final = 1
+_FAULT_GRACE_S: Final = 0.2
+"""Seconds for replies that are on their way when a service has failed for good."""
 
 
 class BindError(ArgoError):
     """The address cannot be listened on."""
+
+
+class ServiceFailedError(ArgoError):
+    """A service that was running can never work again in this process."""
 
 
 class Service(ABC):
@@ -62,6 +68,17 @@ class Service(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Release what the service holds, after the last call."""
+
+    async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        """Look after what the service rests on, from SERVING until it is stopped; nothing to look after by default.
+
+        Args:
+            set_serving: Sets the health of the service.
+
+        Raises:
+            ArgoError: The service can never work again in this process, which then exits with status 1 at once.
+        """
+        return None
 
     def info(self, settings: dict[str, str], **extra: Any) -> types_pb2.ServiceInfo:
         """What every GetInfo says, with the service's own fields added."""
@@ -151,10 +168,35 @@ async def _serve_until_signal(
     # orchestrator's time, in pauses that a question waited out.
     gc.collect()
     gc.freeze()
-    await stop.wait()
-    _LOG.info("%s draining for at most %g s", service.name, settings.grace_s)
-    await running.stop(settings.grace_s)
+    fault = await _wait(stop, asyncio.create_task(service.watch(running.set_serving)))
+    # What can never answer again has nothing to drain: its calls have failed, and a supervisor waits to restart it.
+    grace_s = settings.grace_s if fault is None else _FAULT_GRACE_S
+    _LOG.info("%s draining for at most %g s", service.name, grace_s)
+    await running.stop(grace_s)
     await asyncio.to_thread(telemetry.shutdown)
+    if fault is not None:
+        raise ServiceFailedError(str(fault)) from fault
+
+
+async def _wait(stop: asyncio.Event, watch: asyncio.Task[None]) -> ArgoError | None:
+    """Wait for a signal, or for the watch to find that the service can never work again; returns what it found."""
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({stopped, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if watch.done() and watch.exception() is None:
+            await stopped
+            return None
+        if not watch.done():
+            return None
+        fault = watch.exception()
+        if not isinstance(fault, ArgoError):
+            _LOG.error("the watch over the service broke", exc_info=fault)
+            return ArgoError("the watch over the service broke")
+        return fault
+    finally:
+        for task in (stopped, watch):
+            task.cancel()
+        await asyncio.gather(stopped, watch, return_exceptions=True)
 
 
 def run(settings_class: type[ServerSettings], make: Callable[[Any, Telemetry], Service], name: str) -> int:
@@ -166,7 +208,7 @@ def run(settings_class: type[ServerSettings], make: Callable[[Any, Telemetry], S
         name: Service name for logs and spans.
 
     Returns:
-        Exit code: 0 after a drain, 2 for a wrong setting, 1 where the service could not start.
+        Exit code: 0 after a drain, 2 for a wrong setting, 1 where the service could not start or failed for good.
     """
     try:
         settings = load(settings_class)
@@ -180,6 +222,9 @@ def run(settings_class: type[ServerSettings], make: Callable[[Any, Telemetry], S
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve_until_signal(make, settings, telemetry))
+    except ServiceFailedError as error:
+        _LOG.error("%s failed: %s", name, error)
+        return _EXIT_FAILED
     except ArgoError as error:
         _LOG.error("%s cannot start: %s", name, error)
         return _EXIT_FAILED

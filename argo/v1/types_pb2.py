@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61rgo/v1/types.proto\x12\x07\x61rgo.v1\"S\n\x0b\x44\x65gradation\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.argo.v1.DegradationKind\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\r\"9\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\")\n\x06Timing\x12\x0f\n\x07queue_s\x18\x01 \x01(\x01\x12\x0e\n\x06work_s\x18\x02 \x01(\x01\"5\n\x05\x46ocus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\ndepends_on\x18\x03 \x03(\t\"5\n\x0e\x46ocusRelevance\x12\x10\n\x08\x66ocus_id\x18\x01 \x01(\t\x12\x11\n\trelevance\x18\x02 \x01(\x01\"\xcd\x02\n\x07Passage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07section\x18\x04 \x01(\t\x12\x11\n\x04page\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65nse_score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rlexical_score\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\r\n\x05score\x18\x08 \x01(\x01\x12\x11\n\trelevance\x18\t \x01(\x01\x12\x30\n\x0f\x66ocus_relevance\x18\n \x03(\x0b\x32\x17.argo.v1.FocusRelevance\x12\x17\n\x0f\x64ocument_number\x18\x0b \x01(\t\x12\x0f\n\x07version\x18\x0c \x01(\t\x12\x15\n\rworking_group\x18\r \x01(\tB\x07\n\x05_pageB\x0e\n\x0c_dense_scoreB\x10\n\x0e_lexical_score\":\n\x04Note\x12\x10\n\x08\x66ocus_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\"*\n\x08Subquery\x12\x10\n\x08\x66ocus_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"=\n\x0eHistoryPassage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\tfocus_ids\x18\x03 \x03(\t\"\xc0\x01\n\x0bHistoryStep\x12\r\n\x05index\x18\x01 \x01(\r\x12\x1f\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x0f.argo.v1.Action\x12\x11\n\tfocus_ids\x18\x03 \x03(\t\x12%\n\nsubqueries\x18\x04 \x03(\x0b\x32\x11.argo.v1.Subquery\x12)\n\x08passages\x18\x05 \x03(\x0b\x32\x17.argo.v1.HistoryPassage\x12\x1c\n\x05notes\x18\x06 \x03(\x0b\x32\r.argo.v1.Note\"8\n\x03Gpu\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\"]\n\nEngineInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0elanguage_model\x18\x02 \x01(\x08\x12\r\n\x05model\x18\x03 \x01(\t\x12\x1a\n\x04gpus\x18\x04 \x03(\x0b\x32\x0c.argo.v1.Gpu\"w\n\x0e\x43ollectionInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x11\n\tdocuments\x18\x04 \x01(\r\x12\x10\n\x08passages\x18\x05 \x01(\r\x12\r\n\x05store\x18\x06 \x01(\t\"\x10\n\x0eGetInfoRequest\"\xbf\x02\n\x0bServiceInfo\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x34\n\x08settings\x18\x03 \x03(\x0b\x32\".argo.v1.ServiceInfo.SettingsEntry\x12(\n\x06\x65ngine\x18\x04 \x01(\x0b\x32\x13.argo.v1.EngineInfoH\x00\x88\x01\x01\x12\x30\n\ncollection\x18\x05 \x01(\x0b\x32\x17.argo.v1.CollectionInfoH\x01\x88\x01\x01\x12\x10\n\x08uptime_s\x18\x06 \x01(\x01\x12\x1f\n\x06timing\x18\x07 \x01(\x0b\x32\x0f.argo.v1.Timing\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_engineB\r\n\x0b_collection*^\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x43TION_RETRIEVE\x10\x01\x12\x11\n\rACTION_REASON\x10\x02\x12\x14\n\x10\x41\x43TION_TERMINATE\x10\x03*W\n\nAnswerMode\x12\x1b\n\x17\x41NSWER_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41NSWER_MODE_FREE\x10\x01\x12\x16\n\x12\x41NSWER_MODE_CHOICE\x10\x02*\xfa\x01\n\x0f\x44\x65gradationKind\x12 \n\x1c\x44\x45GRADATION_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x44\x45GRADATION_KIND_DECOMPOSER\x10\x01\x12\x1e\n\x1a\x44\x45GRADATION_KIND_RETRIEVER\x10\x02\x12 \n\x1c\x44\x45GRADATION_KIND_SYNTHESIZER\x10\x03\x12$\n DEGRADATION_KIND_PARTIAL_FAN_OUT\x10\x04\x12\x1f\n\x1b\x44\x45GRADATION_KIND_EXTRACTIVE\x10\x05\x12\x1b\n\x17\x44\x45GRADATION_KIND_REASON\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61rgo/v1/types.proto\x12\x07\x61rgo.v1\"S\n\x0b\x44\x65gradation\x12&\n\x04kind\x18\x01 \x01(\x0e\x32\x18.argo.v1.DegradationKind\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\r\"P\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x02 \x01(\r\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\"\x93\x01\n\x06Timing\x12\x0f\n\x07queue_s\x18\x01 \x01(\x01\x12\x0e\n\x06work_s\x18\x02 \x01(\x01\x12\x16\n\tprefill_s\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x64\x65\x63ode_s\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06ttft_s\x18\x05 \x01(\x01H\x02\x88\x01\x01\x42\x0c\n\n_prefill_sB\x0b\n\t_decode_sB\t\n\x07_ttft_s\"5\n\x05\x46ocus\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\ndepends_on\x18\x03 \x03(\t\"5\n\x0e\x46ocusRelevance\x12\x10\n\x08\x66ocus_id\x18\x01 \x01(\t\x12\x11\n\trelevance\x18\x02 \x01(\x01\"\xcd\x02\n\x07Passage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07section\x18\x04 \x01(\t\x12\x11\n\x04page\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65nse_score\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rlexical_score\x18\x07 \x01(\x01H\x02\x88\x01\x01\x12\r\n\x05score\x18\x08 \x01(\x01\x12\x11\n\trelevance\x18\t \x01(\x01\x12\x30\n\x0f\x66ocus_relevance\x18\n \x03(\x0b\x32\x17.argo.v1.FocusRelevance\x12\x17\n\x0f\x64ocument_number\x18\x0b \x01(\t\x12\x0f\n\x07version\x18\x0c \x01(\t\x12\x15\n\rworking_group\x18\r \x01(\tB\x07\n\x05_pageB\x0e\n\x0c_dense_scoreB\x10\n\x0e_lexical_score\":\n\x04Note\x12\x10\n\x08\x66ocus_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\"*\n\x08Subquery\x12\x10\n\x08\x66ocus_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"=\n\x0eHistoryPassage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\tfocus_ids\x18\x03 \x03(\t\"\xc0\x01\n\x0bHistoryStep\x12\r\n\x05index\x18\x01 \x01(\r\x12\x1f\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x0f.argo.v1.Action\x12\x11\n\tfocus_ids\x18\x03 \x03(\t\x12%\n\nsubqueries\x18\x04 \x03(\x0b\x32\x11.argo.v1.Subquery\x12)\n\x08passages\x18\x05 \x03(\x0b\x32\x17.argo.v1.HistoryPassage\x12\x1c\n\x05notes\x18\x06 \x03(\x0b\x32\r.argo.v1.Note\"\xb5\x01\n\x03Gpu\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x04\x12\x0c\n\x04uuid\x18\x04 \x01(\t\x12\x1e\n\x11memory_used_bytes\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\x18\n\x0butilisation\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05links\x18\x07 \x03(\tB\x14\n\x12_memory_used_bytesB\x0e\n\x0c_utilisation\"\xec\x03\n\nEngineInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0elanguage_model\x18\x02 \x01(\x08\x12\r\n\x05model\x18\x03 \x01(\t\x12\x1a\n\x04gpus\x18\x04 \x03(\x0b\x32\x0c.argo.v1.Gpu\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07profile\x18\x06 \x01(\t\x12\r\n\x05\x64type\x18\x07 \x01(\t\x12\x14\n\x0cquantization\x18\x08 \x01(\t\x12\x15\n\rmax_model_len\x18\t \x01(\r\x12\x17\n\x0fkv_cache_tokens\x18\n \x01(\x04\x12\x16\n\x0ekv_cache_bytes\x18\x0b \x01(\x04\x12\x15\n\rcapture_sizes\x18\x0c \x03(\r\x12\x17\n\x0ftensor_parallel\x18\r \x01(\r\x12\x14\n\x0cmax_num_seqs\x18\x0e \x01(\r\x12\x1d\n\x10gpu_memory_share\x18\x0f \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nunfinished\x18\x10 \x01(\r\x12\x1c\n\x0fprefix_hit_rate\x18\x11 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06ttft_s\x18\x12 \x01(\x01H\x02\x88\x01\x01\x12\x13\n\x06tpot_s\x18\x13 \x01(\x01H\x03\x88\x01\x01\x42\x13\n\x11_gpu_memory_shareB\x12\n\x10_prefix_hit_rateB\t\n\x07_ttft_sB\t\n\x07_tpot_s\"w\n\x0e\x43ollectionInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65mbedder\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x11\n\tdocuments\x18\x04 \x01(\r\x12\x10\n\x08passages\x18\x05 \x01(\r\x12\r\n\x05store\x18\x06 \x01(\t\"\x10\n\x0eGetInfoRequest\"\xbf\x02\n\x0bServiceInfo\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x34\n\x08settings\x18\x03 \x03(\x0b\x32\".argo.v1.ServiceInfo.SettingsEntry\x12(\n\x06\x65ngine\x18\x04 \x01(\x0b\x32\x13.argo.v1.EngineInfoH\x00\x88\x01\x01\x12\x30\n\ncollection\x18\x05 \x01(\x0b\x32\x17.argo.v1.CollectionInfoH\x01\x88\x01\x01\x12\x10\n\x08uptime_s\x18\x06 \x01(\x01\x12\x1f\n\x06timing\x18\x07 \x01(\x0b\x32\x0f.argo.v1.Timing\x1a/\n\rSettingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_engineB\r\n\x0b_collection*^\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x43TION_RETRIEVE\x10\x01\x12\x11\n\rACTION_REASON\x10\x02\x12\x14\n\x10\x41\x43TION_TERMINATE\x10\x03*W\n\nAnswerMode\x12\x1b\n\x17\x41NSWER_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41NSWER_MODE_FREE\x10\x01\x12\x16\n\x12\x41NSWER_MODE_CHOICE\x10\x02*\xfa\x01\n\x0f\x44\x65gradationKind\x12 \n\x1c\x44\x45GRADATION_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x44\x45GRADATION_KIND_DECOMPOSER\x10\x01\x12\x1e\n\x1a\x44\x45GRADATION_KIND_RETRIEVER\x10\x02\x12 \n\x1c\x44\x45GRADATION_KIND_SYNTHESIZER\x10\x03\x12$\n DEGRADATION_KIND_PARTIAL_FAN_OUT\x10\x04\x12\x1f\n\x1b\x44\x45GRADATION_KIND_EXTRACTIVE\x10\x05\x12\x1b\n\x17\x44\x45GRADATION_KIND_REASON\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,42 +33,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SERVICEINFO_SETTINGSENTRY']._loaded_options = None
   _globals['_SERVICEINFO_SETTINGSENTRY']._serialized_options = b'8\001'
-  _globals['_ACTION']._serialized_start=1641
-  _globals['_ACTION']._serialized_end=1735
-  _globals['_ANSWERMODE']._serialized_start=1737
-  _globals['_ANSWERMODE']._serialized_end=1824
-  _globals['_DEGRADATIONKIND']._serialized_start=1827
-  _globals['_DEGRADATIONKIND']._serialized_end=2077
+  _globals['_ACTION']._serialized_start=2297
+  _globals['_ACTION']._serialized_end=2391
+  _globals['_ANSWERMODE']._serialized_start=2393
+  _globals['_ANSWERMODE']._serialized_end=2480
+  _globals['_DEGRADATIONKIND']._serialized_start=2483
+  _globals['_DEGRADATIONKIND']._serialized_end=2733
   _globals['_DEGRADATION']._serialized_start=32
   _globals['_DEGRADATION']._serialized_end=115
   _globals['_USAGE']._serialized_start=117
-  _globals['_USAGE']._serialized_end=174
-  _globals['_TIMING']._serialized_start=176
-  _globals['_TIMING']._serialized_end=217
-  _globals['_FOCUS']._serialized_start=219
-  _globals['_FOCUS']._serialized_end=272
-  _globals['_FOCUSRELEVANCE']._serialized_start=274
-  _globals['_FOCUSRELEVANCE']._serialized_end=327
-  _globals['_PASSAGE']._serialized_start=330
-  _globals['_PASSAGE']._serialized_end=663
-  _globals['_NOTE']._serialized_start=665
-  _globals['_NOTE']._serialized_end=723
-  _globals['_SUBQUERY']._serialized_start=725
-  _globals['_SUBQUERY']._serialized_end=767
-  _globals['_HISTORYPASSAGE']._serialized_start=769
-  _globals['_HISTORYPASSAGE']._serialized_end=830
-  _globals['_HISTORYSTEP']._serialized_start=833
-  _globals['_HISTORYSTEP']._serialized_end=1025
-  _globals['_GPU']._serialized_start=1027
-  _globals['_GPU']._serialized_end=1083
-  _globals['_ENGINEINFO']._serialized_start=1085
-  _globals['_ENGINEINFO']._serialized_end=1178
-  _globals['_COLLECTIONINFO']._serialized_start=1180
-  _globals['_COLLECTIONINFO']._serialized_end=1299
-  _globals['_GETINFOREQUEST']._serialized_start=1301
-  _globals['_GETINFOREQUEST']._serialized_end=1317
-  _globals['_SERVICEINFO']._serialized_start=1320
-  _globals['_SERVICEINFO']._serialized_end=1639
-  _globals['_SERVICEINFO_SETTINGSENTRY']._serialized_start=1566
-  _globals['_SERVICEINFO_SETTINGSENTRY']._serialized_end=1613
+  _globals['_USAGE']._serialized_end=197
+  _globals['_TIMING']._serialized_start=200
+  _globals['_TIMING']._serialized_end=347
+  _globals['_FOCUS']._serialized_start=349
+  _globals['_FOCUS']._serialized_end=402
+  _globals['_FOCUSRELEVANCE']._serialized_start=404
+  _globals['_FOCUSRELEVANCE']._serialized_end=457
+  _globals['_PASSAGE']._serialized_start=460
+  _globals['_PASSAGE']._serialized_end=793
+  _globals['_NOTE']._serialized_start=795
+  _globals['_NOTE']._serialized_end=853
+  _globals['_SUBQUERY']._serialized_start=855
+  _globals['_SUBQUERY']._serialized_end=897
+  _globals['_HISTORYPASSAGE']._serialized_start=899
+  _globals['_HISTORYPASSAGE']._serialized_end=960
+  _globals['_HISTORYSTEP']._serialized_start=963
+  _globals['_HISTORYSTEP']._serialized_end=1155
+  _globals['_GPU']._serialized_start=1158
+  _globals['_GPU']._serialized_end=1339
+  _globals['_ENGINEINFO']._serialized_start=1342
+  _globals['_ENGINEINFO']._serialized_end=1834
+  _globals['_COLLECTIONINFO']._serialized_start=1836
+  _globals['_COLLECTIONINFO']._serialized_end=1955
+  _globals['_GETINFOREQUEST']._serialized_start=1957
+  _globals['_GETINFOREQUEST']._serialized_end=1973
+  _globals['_SERVICEINFO']._serialized_start=1976
+  _globals['_SERVICEINFO']._serialized_end=2295
+  _globals['_SERVICEINFO_SETTINGSENTRY']._serialized_start=2222
+  _globals['_SERVICEINFO_SETTINGSENTRY']._serialized_end=2269
 # @@protoc_insertion_point(module_scope)

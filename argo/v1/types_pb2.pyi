@@ -55,20 +55,28 @@ class Degradation(_message.Message):
     def __init__(self, kind: _Optional[_Union[DegradationKind, str]] = ..., detail: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("prompt_tokens", "completion_tokens")
+    __slots__ = ("prompt_tokens", "completion_tokens", "cached_tokens")
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     prompt_tokens: int
     completion_tokens: int
-    def __init__(self, prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ...) -> None: ...
+    cached_tokens: int
+    def __init__(self, prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ...) -> None: ...
 
 class Timing(_message.Message):
-    __slots__ = ("queue_s", "work_s")
+    __slots__ = ("queue_s", "work_s", "prefill_s", "decode_s", "ttft_s")
     QUEUE_S_FIELD_NUMBER: _ClassVar[int]
     WORK_S_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_S_FIELD_NUMBER: _ClassVar[int]
+    DECODE_S_FIELD_NUMBER: _ClassVar[int]
+    TTFT_S_FIELD_NUMBER: _ClassVar[int]
     queue_s: float
     work_s: float
-    def __init__(self, queue_s: _Optional[float] = ..., work_s: _Optional[float] = ...) -> None: ...
+    prefill_s: float
+    decode_s: float
+    ttft_s: float
+    def __init__(self, queue_s: _Optional[float] = ..., work_s: _Optional[float] = ..., prefill_s: _Optional[float] = ..., decode_s: _Optional[float] = ..., ttft_s: _Optional[float] = ...) -> None: ...
 
 class Focus(_message.Message):
     __slots__ = ("id", "text", "depends_on")
@@ -163,26 +171,64 @@ class HistoryStep(_message.Message):
     def __init__(self, index: _Optional[int] = ..., action: _Optional[_Union[Action, str]] = ..., focus_ids: _Optional[_Iterable[str]] = ..., subqueries: _Optional[_Iterable[_Union[Subquery, _Mapping]]] = ..., passages: _Optional[_Iterable[_Union[HistoryPassage, _Mapping]]] = ..., notes: _Optional[_Iterable[_Union[Note, _Mapping]]] = ...) -> None: ...
 
 class Gpu(_message.Message):
-    __slots__ = ("index", "name", "memory_bytes")
+    __slots__ = ("index", "name", "memory_bytes", "uuid", "memory_used_bytes", "utilisation", "links")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UTILISATION_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
     index: int
     name: str
     memory_bytes: int
-    def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    uuid: str
+    memory_used_bytes: int
+    utilisation: float
+    links: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., uuid: _Optional[str] = ..., memory_used_bytes: _Optional[int] = ..., utilisation: _Optional[float] = ..., links: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EngineInfo(_message.Message):
-    __slots__ = ("name", "language_model", "model", "gpus")
+    __slots__ = ("name", "language_model", "model", "gpus", "version", "profile", "dtype", "quantization", "max_model_len", "kv_cache_tokens", "kv_cache_bytes", "capture_sizes", "tensor_parallel", "max_num_seqs", "gpu_memory_share", "unfinished", "prefix_hit_rate", "ttft_s", "tpot_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     GPUS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    QUANTIZATION_FIELD_NUMBER: _ClassVar[int]
+    MAX_MODEL_LEN_FIELD_NUMBER: _ClassVar[int]
+    KV_CACHE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    KV_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CAPTURE_SIZES_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_PARALLEL_FIELD_NUMBER: _ClassVar[int]
+    MAX_NUM_SEQS_FIELD_NUMBER: _ClassVar[int]
+    GPU_MEMORY_SHARE_FIELD_NUMBER: _ClassVar[int]
+    UNFINISHED_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_HIT_RATE_FIELD_NUMBER: _ClassVar[int]
+    TTFT_S_FIELD_NUMBER: _ClassVar[int]
+    TPOT_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     language_model: bool
     model: str
     gpus: _containers.RepeatedCompositeFieldContainer[Gpu]
-    def __init__(self, name: _Optional[str] = ..., language_model: bool = ..., model: _Optional[str] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ...) -> None: ...
+    version: str
+    profile: str
+    dtype: str
+    quantization: str
+    max_model_len: int
+    kv_cache_tokens: int
+    kv_cache_bytes: int
+    capture_sizes: _containers.RepeatedScalarFieldContainer[int]
+    tensor_parallel: int
+    max_num_seqs: int
+    gpu_memory_share: float
+    unfinished: int
+    prefix_hit_rate: float
+    ttft_s: float
+    tpot_s: float
+    def __init__(self, name: _Optional[str] = ..., language_model: bool = ..., model: _Optional[str] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., version: _Optional[str] = ..., profile: _Optional[str] = ..., dtype: _Optional[str] = ..., quantization: _Optional[str] = ..., max_model_len: _Optional[int] = ..., kv_cache_tokens: _Optional[int] = ..., kv_cache_bytes: _Optional[int] = ..., capture_sizes: _Optional[_Iterable[int]] = ..., tensor_parallel: _Optional[int] = ..., max_num_seqs: _Optional[int] = ..., gpu_memory_share: _Optional[float] = ..., unfinished: _Optional[int] = ..., prefix_hit_rate: _Optional[float] = ..., ttft_s: _Optional[float] = ..., tpot_s: _Optional[float] = ...) -> None: ...
 
 class CollectionInfo(_message.Message):
     __slots__ = ("name", "embedder", "dimension", "documents", "passages", "store")

@@ -212,3 +212,32 @@ def test_a_signal_drains_and_leaves_with_0(tmp_path: Path, number: signal.Signal
         running.wait(timeout=30)
     assert running.returncode == 0
     assert "closed" in rest
+
+
+def test_a_service_that_can_never_work_again_ends_its_process_with_status_1(tmp_path: Path) -> None:
+    script = tmp_path / "failing.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            from argo.errors import UnavailableError
+            from argo.server import Service, run
+            from argo.settings import ServerSettings
+
+            class Failing(Service):
+                name, full_name = "failing", "argo.v1.Failing"
+
+                def add_to(self, server): ...
+                async def warm_up(self): ...
+                async def close(self): print("closed", flush=True)
+                async def watch(self, set_serving): raise UnavailableError("the engine core is gone")
+
+            sys.exit(run(ServerSettings, lambda settings, telemetry: Failing(), "failing"))
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "failing failed: the engine core is gone" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == "closed\n"

@@ -1,0 +1,98 @@
+"""Settings of a service that may run a language model; the services' own classes begin with these."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from argo.settings import ServerSettings
+
+__all__ = ["ENGINE_NAMES", "EngineSettings"]
+
+ENGINE_NAMES = ("builtin", "vllm", "openai", "scripted")
+
+
+class EngineSettings(ServerSettings):
+    """Which engine generates, from which model, on which GPUs."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    engine: str = "builtin"
+    """Engine by name: "builtin" is rules and needs no model; "vllm" runs in this process; "openai" calls a server that
+    speaks OpenAI's protocol; "scripted" replays a saved curve of speeds for load tests, and says nothing of O-RAN."""
+
+    model: str = ""
+    """Name or folder of the model; empty takes the profile's."""
+
+    profile: str = "default"
+    """Named set of engine options and sampling; `python -m services.engine profiles` lists them."""
+
+    engine_options: Annotated[dict[str, Any], NoDecode] = Field(default_factory=dict)
+    """vLLM engine options as a JSON object, on top of the profile's; one that the installed vLLM lacks is refused."""
+
+    gpus: Annotated[tuple[int, ...], NoDecode] = ()
+    """Physical GPUs for this engine alone, such as "0" or "1,2": the model is split over several. Empty for the
+    profile's tensor_parallel_size on whatever GPUs the process sees; meaningless on vLLM's CPU build."""
+
+    gpu_memory_share: float | None = Field(default=None, gt=0, le=1)
+    """Share of each GPU's memory to take; None takes the profile's. Needed where two engines share a GPU."""
+
+    base_url: str = ""
+    """Of the OpenAI-compatible server, such as http://127.0.0.1:8000/v1."""
+
+    api_key: SecretStr | None = None
+    """Sent to that server; never shown."""
+
+    script: Path | None = None
+    """Curve file of the scripted engine; None takes the one that comes with it."""
+
+    expected_batch: int = Field(default=8, ge=1, le=1024)
+    """Requests that a warm-up runs at once."""
+
+    canary_interval_s: float = Field(default=1.0, gt=0, le=300)
+    """Seconds without a token after which one is asked for, to see that the engine still answers."""
+
+    canary_timeout_s: float = Field(default=2.0, gt=0, le=60)
+    """Seconds in which it must come."""
+
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in ENGINE_NAMES:
+            raise ValueError(f"engine must be one of {', '.join(ENGINE_NAMES)}")
+        return name
+
+    @field_validator("engine_options", mode="before")
+    @classmethod
+    def _options(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            options = json.loads(value or "{}")
+        except json.JSONDecodeError as error:
+            raise ValueError(f"engine_options must be a JSON object: {error}") from None
+        if not isinstance(options, dict):
+            raise ValueError("engine_options must be a JSON object")
+        return options
+
+    @field_validator("gpus", mode="before")
+    @classmethod
+    def _gpus(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        if not all(part.isdecimal() for part in parts):
+            raise ValueError('gpus must be indexes parted by commas, such as "0" or "1,2"')
+        if len(set(parts)) != len(parts):
+            raise ValueError("gpus must name each GPU once")
+        return tuple(int(part) for part in parts)
+
+    @model_validator(mode="after")
+    def _server_named(self) -> EngineSettings:
+        if self.engine == "openai" and not (self.base_url and self.model):
+            raise ValueError("engine openai needs base_url and model")
+        return self
