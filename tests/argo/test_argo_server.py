@@ -214,11 +214,9 @@ def test_a_signal_drains_and_leaves_with_0(tmp_path: Path, number: signal.Signal
     assert "closed" in rest
 
 
-def test_a_service_that_can_never_work_again_ends_its_process_with_status_1(tmp_path: Path) -> None:
-    script = tmp_path / "failing.py"
-    script.write_text(
-        textwrap.dedent(
-            """
+def test_a_service_that_can_never_work_again_ends_its_process_with_status_1() -> None:
+    script = textwrap.dedent(
+        """
             import sys
             from argo.errors import UnavailableError
             from argo.server import Service, run
@@ -234,9 +232,15 @@ def test_a_service_that_can_never_work_again_ends_its_process_with_status_1(tmp_
 
             sys.exit(run(ServerSettings, lambda settings, telemetry: Failing(), "failing"))
             """
-        )
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 1
     assert "failing failed: the engine core is gone" in done.stderr
     assert "Traceback" not in done.stderr
