@@ -40,8 +40,39 @@ _CLAUSE_CONTEXT: Final = 0.6
 """Share of a clause's bearing on the question that comes from its own words, the rest from its statement."""
 # "type 0 carries IQ data, and type 2 carries control data": what belongs together stands in one clause.
 _CLAUSE: Final = re.compile(r",\s+(?:and|but|while|whereas|which|so)\s+|;\s+|\s+(?:whereas|while)\s+|:\s+")
+# "A1 links the RICs, E2 links the near-RT RIC with the E2 nodes": parted where each side has an option of its own.
+_COMMA: Final = re.compile(r",\s+|\s+and\s+(?=is\b|are\b)")
+_SHORT_CLAUSE: Final = 4
+"""Words up to which a piece belongs to the one before it: an item of a list, not a clause."""
+_WRITTEN_OUT: Final = 0.5
+"""Share of its weight that an acronym counts where only its full form is met."""
+# "10 ms to 1 s" is what a document calls "between 10 milliseconds and one second".
+_SPELT: Final = {
+    name: value
+    for value, names in {
+        "0": "zero",
+        "1": "one",
+        "2": "two",
+        "3": "three",
+        "4": "four",
+        "5": "five",
+        "6": "six",
+        "7": "seven",
+        "8": "eight",
+        "9": "nine",
+        "10": "ten",
+        "ms": "millisecond milliseconds msec",
+        "s": "second seconds sec",
+        "us": "microsecond microseconds",
+        "ns": "nanosecond nanoseconds",
+        "min": "minute minutes",
+        "h": "hour hours",
+    }.items()
+    for name in names.split()
+}
+_SPELT_WORD: Final = re.compile(rf"\b(?:{'|'.join(_SPELT)})\b", re.IGNORECASE)
 _OWN_WORDS_ASKED: Final = 0.25
-"""Share of its weight that an option's term counts if the question has it as well."""
+"""Share of its weight that an option's term counts if the question has it as well, beside terms that it has not."""
 
 
 class ChoiceRules(BaseModel):
@@ -70,6 +101,16 @@ class OptionSupport:
     """Index of the chosen option; None without a margin or without support."""
     statements: tuple[int, ...]
     """Places of the statements that decided, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """What an option says."""
+
+    terms: frozenset[str]
+    """Of its own words."""
+    written_out: dict[str, frozenset[str]]
+    """Terms of the full form of each of its acronyms, by the acronym's own term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +155,11 @@ def weigh_options(
         Probabilities also where no option is chosen.
     """
     asked = ranker.target(question)
-    holders = _holders([strip_enumerator(option) for option in options], glossary)
-    weights = [_option_weights(option, holders, asked, ranker) for option in holders]
-    clauses = _clauses(statements, asked, ranker)
-    usual = math.fsum(value for weight in weights for value in weight.values()) / len(weights)
-    rows = [_support(weight, usual, clauses) for weight in weights]
+    read = [_read_option(strip_enumerator(option), glossary) for option in options]
+    weights = [_option_weights(option, read, asked, ranker) for option in read]
+    clauses = _clauses(statements, asked, ranker, [option.terms - asked.weights.keys() for option in read])
+    usual = math.fsum(len(weight) for weight in weights) / len(weights)
+    rows = [_support(weight, option.written_out, usual, clauses) for weight, option in zip(weights, read, strict=True)]
     negated = is_negated(question)
     scores = [row[0] for row in rows]
     known = [score for score, weight in zip(scores, weights, strict=True) if weight]
@@ -137,70 +178,97 @@ def weigh_options(
     return OptionSupport(probabilities, choice, _deciders(deciding))
 
 
-def _holders(options: Sequence[str], glossary: Glossary) -> list[dict[str, float]]:
-    """Terms of each option; those of the other forms of its acronyms count for half."""
-    found: list[dict[str, float]] = []
-    for option in options:
-        content = [word for word in raw_words(option) if not is_stop_word(word) and word.lower() not in _PRONOUNS]
-        shares = {term: 1.0 for word in content for term in word_terms(word)}
-        # Word by word: a phrase could come about by a stop word that an option is lengthened with.
-        entries = [glossary.find(word) for word in content]
-        for term in (term for entry in entries if entry is not None for term in terms(entry.expansions[0])):
-            shares.setdefault(term, 0.5)
-        found.append(shares)
-    return found
+def _read_option(option: str, glossary: Glossary) -> _Option:
+    """An option's terms, and the full forms of its acronyms."""
+    # A stop word is dropped before it could be read as a number: "one".
+    content = [word for word in raw_words(option) if not is_stop_word(word) and word.lower() not in _PRONOUNS]
+    content = raw_words(_as_measured(" ".join(content)))
+    # Word by word: a phrase could come about by a stop word that an option is lengthened with.
+    entries = {word: entry for word in content if (entry := glossary.find(word)) is not None}
+    return _Option(
+        frozenset(term for word in content for term in word_terms(word)),
+        {word_terms(word)[0]: frozenset(terms(entry.expansions[0])) for word, entry in entries.items()},
+    )
 
 
-def _option_weights(
-    option: dict[str, float], options: Sequence[dict[str, float]], asked: Target, ranker: Ranker
-) -> dict[str, float]:
+def _as_measured(text: str) -> str:
+    """A text with number words as digits and units as symbols."""
+    return _SPELT_WORD.sub(lambda found: _SPELT[found[0].lower()], text)
+
+
+def _option_weights(option: _Option, options: Sequence[_Option], asked: Target, ranker: Ranker) -> dict[str, float]:
     """What each term of an option tells: more if it is rare in the evidence and few options have it."""
     weights: dict[str, float] = {}
-    for term in sorted(option):
-        holders = sum(term in other for other in options)
+    # "Which interface connects to the E2 nodes?": E2 is an answer, though the question names it for something else.
+    own_words = _OWN_WORDS_ASKED if option.terms - asked.weights.keys() else 1.0
+    for term in sorted(option.terms):
+        holders = sum(term in other.terms for other in options)
         apart = math.log(1.0 + len(options) / holders) - math.log(2.0)
-        share = option[term] * (_OWN_WORDS_ASKED if term in asked.weights else 1.0)
-        weight = ranker.weight(term) * apart * share
+        weight = ranker.weight(term) * apart * (own_words if term in asked.weights else 1.0)
         if weight > 0.0:
             weights[term] = weight
     return weights
 
 
-def _clauses(statements: Sequence[Statement], asked: Target, ranker: Ranker) -> list[_Clause]:
+def _clauses(
+    statements: Sequence[Statement], asked: Target, ranker: Ranker, options: Sequence[frozenset[str]]
+) -> list[_Clause]:
     """Clauses of the statements, each with how much it bears on the question."""
     clauses: list[_Clause] = []
     for index, statement in enumerate(statements):
         context = ranker.context(asked, index)
-        pieces = [frozenset(terms(piece)) for piece in _CLAUSE.split(statement.text)]
-        for found in [statement.terms] if len(pieces) == 1 else [piece for piece in pieces if piece]:
+        pieces = [frozenset(terms(_as_measured(piece))) for piece in _pieces(statement.text, options)]
+        for found in [statement.terms | pieces[0]] if len(pieces) == 1 else [piece for piece in pieces if piece]:
             own = ranker.share(asked, found)
             bearing = context if len(pieces) == 1 else _CLAUSE_CONTEXT * own + (1.0 - _CLAUSE_CONTEXT) * context
             clauses.append(_Clause(index, found, _BACKGROUND + (1.0 - _BACKGROUND) * bearing))
     return clauses
 
 
+def _pieces(text: str, options: Sequence[frozenset[str]]) -> list[str]:
+    """A statement parted into clauses, at commas too where that keeps the options apart."""
+    found: list[str] = []
+    for clause in _CLAUSE.split(text):
+        if sum(not option.isdisjoint(terms(clause)) for option in options) < 2:
+            found.append(clause)
+            continue
+        joined: list[str] = []
+        for piece in _COMMA.split(clause):
+            # An item of a list is no clause.
+            if joined and len(piece.split()) <= _SHORT_CLAUSE:
+                joined[-1] += f", {piece}"
+            else:
+                joined.append(piece)
+        found += joined
+    return found
+
+
 def _support(
-    weights: dict[str, float], usual: float, clauses: Sequence[_Clause]
+    weights: dict[str, float], written_out: dict[str, frozenset[str]], usual: float, clauses: Sequence[_Clause]
 ) -> tuple[float, tuple[tuple[float, int], ...]]:
     """Support of one option in [0, 1], and the statements behind it.
 
     Args:
         weights: Of the option's terms.
-        usual: Mean weight of an option. Added to the option's own, it keeps one common word that is met by chance
-            from counting as much as a whole phrase.
+        written_out: Terms of the full form of its acronyms.
+        usual: Terms of an option in the mean. Where this one has fewer, a word that is met by chance must not count as
+            much as another option's whole phrase.
         clauses: Of the evidence.
     """
     if not weights:
         return 0.0, ()
-    total = (math.fsum(weights.values()) + usual) / 2.0
+    total = math.fsum(weights.values()) * (1.0 + usual / len(weights)) / 2.0
     numbers = {term for term in weights if _NUMBER.search(term)}
     scored: list[tuple[float, int]] = []
     keys = weights.keys()
     for clause in clauses:
-        common = keys & clause.terms
-        if not common:
+        met = [weights[term] for term in keys & clause.terms]
+        for short, full in written_out.items():
+            if short in weights and short not in clause.terms and full and full <= clause.terms:
+                met.append(weights[short] * _WRITTEN_OUT)
+        if not met:
             continue
-        share = min(1.0, math.fsum(weights[term] for term in common) / total)
+        share = min(1.0, math.fsum(met) / total)
         if numbers and not numbers <= clause.terms:
             share *= _WRONG_NUMBER
         scored.append((share * clause.bearing * clause.bearing, clause.statement))

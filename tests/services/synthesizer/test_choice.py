@@ -56,6 +56,42 @@ def test_best_supported_option_is_chosen_and_cited(question: str, options: tuple
     assert answer.citations and not answer.abstained
 
 
+_INTERFACES = (
+    EvidencePassage(
+        "glance",
+        "The A1 interface links the non-RT RIC with the near-RT RIC, the E2 interface links the near-RT RIC with the E2 "
+        "nodes, and the O1 interface links the SMO with what it manages. Policies come over the A1 interface and are "
+        "checked by the SMO over the O1 interface. The A1 interface also brings enrichment information.",
+        "glance.md",
+        "Interfaces",
+        0.9,
+    ),
+    EvidencePassage(
+        "loops",
+        "The near-real-time loop takes between 10 milliseconds and one second. The real-time loop takes under 10 ms.",
+        "loops.md",
+        "Control loops",
+        0.8,
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "right"),
+    [
+        # The option's name is in the question, for another reason.
+        ("Which interface links the near-RT RIC with the E2 nodes?", ("A1", "E2", "O1", "O2"), 1),
+        # Both are in one sentence; only one of them carries what was asked. The rarer one must not win by being rare.
+        ("Over which interface do policies come?", ("O1", "A1", "E2"), 1),
+        ("How long does the near-real-time loop take?", ("100 ms to 60 s", "10 ms to 1 s", "20 us"), 1),
+    ],
+)
+def test_options_of_one_sentence_are_told_apart_and_units_compared(
+    question: str, options: tuple[str, ...], right: int
+) -> None:
+    assert _choose(question, options, _INTERFACES).choice == right
+
+
 def test_negated_question_takes_the_least_supported_option() -> None:
     assert _choose("Which of these is NOT hosted by the O-DU, O-RU or O-CU-UP?", _LAYERS).choice == 3
 
