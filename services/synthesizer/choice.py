@@ -157,7 +157,9 @@ def weigh_options(
     asked = ranker.target(question)
     read = [_read_option(strip_enumerator(option), glossary) for option in options]
     weights = [_option_weights(option, read, asked, ranker) for option in read]
-    clauses = _clauses(statements, asked, ranker, [option.terms - asked.weights.keys() for option in read])
+    clauses = _clauses(
+        statements, asked, ranker, [(option.terms - asked.weights.keys()) or option.terms for option in read]
+    )
     usual = math.fsum(len(weight) for weight in weights) / len(weights)
     rows = [_support(weight, option.written_out, usual, clauses) for weight, option in zip(weights, read, strict=True)]
     negated = is_negated(question)
