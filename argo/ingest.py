@@ -130,7 +130,7 @@ class Ingester:
 
     def _unchanged(self, loaded: LoadedFile, known: Mapping[str, retriever_pb2.Document]) -> bool:
         there = known.get(loaded.file.source)
-        if there is None or there.content_hash != loaded.content_hash:
+        if there is None or there.stale or there.content_hash != loaded.content_hash:
             return False
         self._note(
             DocumentOutcome(source=there.source, status=DocumentStatus.UNCHANGED, passages=there.passages),

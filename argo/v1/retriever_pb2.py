@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from argo.v1 import types_pb2 as argo_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61rgo/v1/retriever.proto\x12\x07\x61rgo.v1\x1a\x13\x61rgo/v1/types.proto\"?\n\x0cSearchFilter\x12\x17\n\x0fsource_prefixes\x18\x01 \x03(\t\x12\x16\n\x0eworking_groups\x18\x02 \x03(\t\"\xb5\x01\n\rSearchRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x1c\n\x04\x66oci\x18\x02 \x03(\x0b\x32\x0e.argo.v1.Focus\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x00\x88\x01\x01\x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x15.argo.v1.SearchFilterH\x01\x88\x01\x01\x12\x15\n\x08\x65mbedder\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_top_kB\t\n\x07_filterB\x0b\n\t_embedder\"@\n\x0cSearchResult\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\"\n\x08passages\x18\x02 \x03(\x0b\x32\x10.argo.v1.Passage\"Y\n\x0eSearchResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.argo.v1.SearchResult\x12\x1f\n\x06timing\x18\x02 \x01(\x0b\x32\x0f.argo.v1.Timing\"^\n\x0e\x44ocumentHeader\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\"S\n\rIngestRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.argo.v1.DocumentHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05\x66rame\"m\n\x0f\x44ocumentOutcome\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.argo.v1.DocumentStatus\x12\x10\n\x08passages\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\"]\n\x0eIngestResponse\x12*\n\x08outcomes\x18\x01 \x03(\x0b\x32\x18.argo.v1.DocumentOutcome\x12\x1f\n\x06timing\x18\x02 \x01(\x0b\x32\x0f.argo.v1.Timing\"D\n\x14ListDocumentsRequest\x12\x1a\n\rsource_prefix\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x10\n\x0e_source_prefix\"V\n\x08\x44ocument\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x10\n\x08passages\x18\x04 \x01(\r\")\n\x16\x44\x65leteDocumentsRequest\x12\x0f\n\x07sources\x18\x01 \x03(\t\"o\n\x17\x44\x65leteDocumentsResponse\x12\x19\n\x11\x64\x65leted_documents\x18\x01 \x01(\r\x12\x18\n\x10\x64\x65leted_passages\x18\x02 \x01(\r\x12\x1f\n\x06timing\x18\x03 \x01(\x0b\x32\x0f.argo.v1.Timing\"\x16\n\x14GetCollectionRequest\"e\n\x15GetCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.argo.v1.CollectionInfo\x12\x1f\n\x06timing\x18\x02 \x01(\x0b\x32\x0f.argo.v1.Timing*\xc2\x01\n\x0e\x44ocumentStatus\x12\x1f\n\x1b\x44OCUMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44OCUMENT_STATUS_INDEXED\x10\x01\x12\x1d\n\x19\x44OCUMENT_STATUS_UNCHANGED\x10\x02\x12\x1c\n\x18\x44OCUMENT_STATUS_REPLACED\x10\x03\x12\x1a\n\x16\x44OCUMENT_STATUS_FAILED\x10\x04\x12\x19\n\x15\x44OCUMENT_STATUS_EMPTY\x10\x05\x32\xaf\x03\n\x10RetrieverService\x12\x39\n\x06Search\x12\x16.argo.v1.SearchRequest\x1a\x17.argo.v1.SearchResponse\x12;\n\x06Ingest\x12\x16.argo.v1.IngestRequest\x1a\x17.argo.v1.IngestResponse(\x01\x12\x43\n\rListDocuments\x12\x1d.argo.v1.ListDocumentsRequest\x1a\x11.argo.v1.Document0\x01\x12T\n\x0f\x44\x65leteDocuments\x12\x1f.argo.v1.DeleteDocumentsRequest\x1a .argo.v1.DeleteDocumentsResponse\x12N\n\rGetCollection\x12\x1d.argo.v1.GetCollectionRequest\x1a\x1e.argo.v1.GetCollectionResponse\x12\x38\n\x07GetInfo\x12\x17.argo.v1.GetInfoRequest\x1a\x14.argo.v1.ServiceInfob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61rgo/v1/retriever.proto\x12\x07\x61rgo.v1\x1a\x13\x61rgo/v1/types.proto\"?\n\x0cSearchFilter\x12\x17\n\x0fsource_prefixes\x18\x01 \x03(\t\x12\x16\n\x0eworking_groups\x18\x02 \x03(\t\"\xb5\x01\n\rSearchRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x1c\n\x04\x66oci\x18\x02 \x03(\x0b\x32\x0e.argo.v1.Focus\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x00\x88\x01\x01\x12*\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x15.argo.v1.SearchFilterH\x01\x88\x01\x01\x12\x15\n\x08\x65mbedder\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_top_kB\t\n\x07_filterB\x0b\n\t_embedder\"@\n\x0cSearchResult\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\"\n\x08passages\x18\x02 \x03(\x0b\x32\x10.argo.v1.Passage\"Y\n\x0eSearchResponse\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.argo.v1.SearchResult\x12\x1f\n\x06timing\x18\x02 \x01(\x0b\x32\x0f.argo.v1.Timing\"^\n\x0e\x44ocumentHeader\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\"S\n\rIngestRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.argo.v1.DocumentHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x07\n\x05\x66rame\"m\n\x0f\x44ocumentOutcome\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.argo.v1.DocumentStatus\x12\x10\n\x08passages\x18\x03 \x01(\r\x12\x0f\n\x07message\x18\x04 \x01(\t\"]\n\x0eIngestResponse\x12*\n\x08outcomes\x18\x01 \x03(\x0b\x32\x18.argo.v1.DocumentOutcome\x12\x1f\n\x06timing\x18\x02 \x01(\x0b\x32\x0f.argo.v1.Timing\"D\n\x14ListDocumentsRequest\x12\x1a\n\rsource_prefix\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x10\n\x0e_source_prefix\"e\n\x08\x44ocument\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_hash\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x10\n\x08passages\x18\x04 \x01(\r\x12\r\n\x05stale\x18\x05 \x01(\x08\")\n\x16\x44\x65leteDocumentsRequest\x12\x0f\n\x07sources\x18\x01 \x03(\t\"o\n\x17\x44\x65leteDocumentsResponse\x12\x19\n\x11\x64\x65leted_documents\x18\x01 \x01(\r\x12\x18\n\x10\x64\x65leted_passages\x18\x02 \x01(\r\x12\x1f\n\x06timing\x18\x03 \x01(\x0b\x32\x0f.argo.v1.Timing\"\x16\n\x14GetCollectionRequest\"e\n\x15GetCollectionResponse\x12+\n\ncollection\x18\x01 \x01(\x0b\x32\x17.argo.v1.CollectionInfo\x12\x1f\n\x06timing\x18\x02 \x01(\x0b\x32\x0f.argo.v1.Timing*\xc2\x01\n\x0e\x44ocumentStatus\x12\x1f\n\x1b\x44OCUMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44OCUMENT_STATUS_INDEXED\x10\x01\x12\x1d\n\x19\x44OCUMENT_STATUS_UNCHANGED\x10\x02\x12\x1c\n\x18\x44OCUMENT_STATUS_REPLACED\x10\x03\x12\x1a\n\x16\x44OCUMENT_STATUS_FAILED\x10\x04\x12\x19\n\x15\x44OCUMENT_STATUS_EMPTY\x10\x05\x32\xaf\x03\n\x10RetrieverService\x12\x39\n\x06Search\x12\x16.argo.v1.SearchRequest\x1a\x17.argo.v1.SearchResponse\x12;\n\x06Ingest\x12\x16.argo.v1.IngestRequest\x1a\x17.argo.v1.IngestResponse(\x01\x12\x43\n\rListDocuments\x12\x1d.argo.v1.ListDocumentsRequest\x1a\x11.argo.v1.Document0\x01\x12T\n\x0f\x44\x65leteDocuments\x12\x1f.argo.v1.DeleteDocumentsRequest\x1a .argo.v1.DeleteDocumentsResponse\x12N\n\rGetCollection\x12\x1d.argo.v1.GetCollectionRequest\x1a\x1e.argo.v1.GetCollectionResponse\x12\x38\n\x07GetInfo\x12\x17.argo.v1.GetInfoRequest\x1a\x14.argo.v1.ServiceInfob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'argo.v1.retriever_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DOCUMENTSTATUS']._serialized_start=1292
-  _globals['_DOCUMENTSTATUS']._serialized_end=1486
+  _globals['_DOCUMENTSTATUS']._serialized_start=1307
+  _globals['_DOCUMENTSTATUS']._serialized_end=1501
   _globals['_SEARCHFILTER']._serialized_start=57
   _globals['_SEARCHFILTER']._serialized_end=120
   _globals['_SEARCHREQUEST']._serialized_start=123
@@ -53,15 +53,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDOCUMENTSREQUEST']._serialized_start=850
   _globals['_LISTDOCUMENTSREQUEST']._serialized_end=918
   _globals['_DOCUMENT']._serialized_start=920
-  _globals['_DOCUMENT']._serialized_end=1006
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1008
-  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1049
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1051
-  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1162
-  _globals['_GETCOLLECTIONREQUEST']._serialized_start=1164
-  _globals['_GETCOLLECTIONREQUEST']._serialized_end=1186
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=1188
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=1289
-  _globals['_RETRIEVERSERVICE']._serialized_start=1489
-  _globals['_RETRIEVERSERVICE']._serialized_end=1920
+  _globals['_DOCUMENT']._serialized_end=1021
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_start=1023
+  _globals['_DELETEDOCUMENTSREQUEST']._serialized_end=1064
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_start=1066
+  _globals['_DELETEDOCUMENTSRESPONSE']._serialized_end=1177
+  _globals['_GETCOLLECTIONREQUEST']._serialized_start=1179
+  _globals['_GETCOLLECTIONREQUEST']._serialized_end=1201
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=1203
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=1304
+  _globals['_RETRIEVERSERVICE']._serialized_start=1504
+  _globals['_RETRIEVERSERVICE']._serialized_end=1935
 # @@protoc_insertion_point(module_scope)

@@ -108,16 +108,18 @@ class ListDocumentsRequest(_message.Message):
     def __init__(self, source_prefix: _Optional[str] = ...) -> None: ...
 
 class Document(_message.Message):
-    __slots__ = ("source", "content_hash", "media_type", "passages")
+    __slots__ = ("source", "content_hash", "media_type", "passages", "stale")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_HASH_FIELD_NUMBER: _ClassVar[int]
     MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
     PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
     source: str
     content_hash: str
     media_type: str
     passages: int
-    def __init__(self, source: _Optional[str] = ..., content_hash: _Optional[str] = ..., media_type: _Optional[str] = ..., passages: _Optional[int] = ...) -> None: ...
+    stale: bool
+    def __init__(self, source: _Optional[str] = ..., content_hash: _Optional[str] = ..., media_type: _Optional[str] = ..., passages: _Optional[int] = ..., stale: bool = ...) -> None: ...
 
 class DeleteDocumentsRequest(_message.Message):
     __slots__ = ("sources",)

@@ -167,6 +167,10 @@ class Retriever:
             if document.complete and document.source.startswith(source_prefix)
         ]
 
+    def is_stale(self, document: IndexedDocument) -> bool:
+        """Whether a document was cut under other passage rules, so that its bytes would give other passages now."""
+        return document.rules != self._rules.fingerprint()
+
     def delete_documents(self, sources: Sequence[str]) -> tuple[int, int]:
         """Take documents out.
 

@@ -139,6 +139,7 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
                 content_hash=document.content_hash,
                 media_type=document.media_type,
                 passages=document.passages,
+                stale=self._ready.is_stale(document),
             )
 
     async def DeleteDocuments(

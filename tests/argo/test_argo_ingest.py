@@ -65,6 +65,15 @@ async def test_unchanged_documents_are_not_sent_and_changed_ones_are_replaced(
     assert len(stack.retriever.batches) == 2
 
 
+async def test_documents_that_were_cut_under_other_rules_are_sent_again(
+    stack: FakeStack, client: Client, tmp_path: Path
+) -> None:
+    await client.ingest(write(tmp_path, a_md="A", b_md="B"))
+    stack.retriever.documents["b.md"].stale = True
+    await client.ingest(tmp_path)
+    assert stack.retriever.batches[1:] == [["b.md"]]
+
+
 async def test_only_sync_removes_what_left_the_folder(stack: FakeStack, client: Client, tmp_path: Path) -> None:
     await client.ingest(write(tmp_path, a_md="A", b_md="B"))
     (tmp_path / "b.md").unlink()

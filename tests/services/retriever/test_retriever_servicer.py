@@ -143,3 +143,21 @@ async def test_a_malformed_stream_is_refused(stub: Any, frames: Frames, message:
     with pytest.raises(grpc.aio.AioRpcError, match=message) as refused:
         await _ingest(stub, frames)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_document_cut_under_other_rules_is_listed_as_stale_until_it_is_sent_again(tmp_path: Path) -> None:
+    async def listed(settings: RetrieverSettings, *, send: bool) -> list[bool]:
+        server = await start(RetrieverProcess(settings), settings, Telemetry(None))
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            stub: Any = retriever_pb2_grpc.RetrieverServiceStub(channel)
+            if send:
+                await _ingest(stub, _frames("a1.md", A1))
+            found = [entry.stale async for entry in stub.ListDocuments(retriever_pb2.ListDocumentsRequest())]
+        await server.stop(0)
+        return found
+
+    index_path = tmp_path / "index"
+    assert await listed(RetrieverSettings(port=0, index_path=index_path), send=True) == [False]
+    smaller = RetrieverSettings(port=0, index_path=index_path, passage_words=60)
+    assert await listed(smaller, send=False) == [True]
+    assert await listed(smaller, send=True) == [False]

@@ -59,7 +59,7 @@ def test_best_supported_option_is_chosen_and_cited(question: str, options: tuple
 _INTERFACES = (
     EvidencePassage(
         "glance",
-        "The A1 interface links the non-RT RIC with the near-RT RIC, the E2 interface links the near-RT RIC with the E2 "
+        "The A1 interface links the non-RT RIC with the near-RT RIC, the E2 interface links the near-RT RIC with E2 "
         "nodes, and the O1 interface links the SMO with what it manages. Policies come over the A1 interface and are "
         "checked by the SMO over the O1 interface. The A1 interface also brings enrichment information.",
         "glance.md",
