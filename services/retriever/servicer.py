@@ -9,7 +9,7 @@ from typing import Any, Final
 import grpc
 
 from argo import limits
-from argo.errors import InvalidArgumentError, NotReadyError
+from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from argo.rpc import Stopwatch
 from argo.server import Service
 from argo.v1 import retriever_pb2, retriever_pb2_grpc, types_pb2
@@ -56,7 +56,8 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
     @property
     def _ready(self) -> Retriever:
         if self._retriever is None:
-            raise NotReadyError("the retriever is still opening its collection")
+            # A moment after the start, not a state that an operator must mend: the caller's retry finds it open.
+            raise UnavailableError("the retriever is still opening its collection")
         return self._retriever
 
     async def Search(  # the generated base class names it

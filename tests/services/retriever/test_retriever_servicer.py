@@ -12,6 +12,7 @@ import pytest
 from retriever_document import A1, E2
 
 from argo import limits
+from argo.rpc import ErrorInterceptor
 from argo.server import start
 from argo.telemetry import Telemetry
 from argo.v1 import retriever_pb2, retriever_pb2_grpc, types_pb2
@@ -161,3 +162,16 @@ async def test_a_document_cut_under_other_rules_is_listed_as_stale_until_it_is_s
     smaller = RetrieverSettings(port=0, index_path=index_path, passage_words=60)
     assert await listed(smaller, send=False) == [True]
     assert await listed(smaller, send=True) == [False]
+
+
+async def test_a_call_before_the_collection_is_open_is_unavailable_not_an_operators_task(tmp_path: Path) -> None:
+    server = grpc.aio.server(interceptors=[ErrorInterceptor(5.0, Telemetry(None))])
+    RetrieverProcess(RetrieverSettings(port=0, index_path=tmp_path / "index")).add_to(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = retriever_pb2_grpc.RetrieverServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError, match="still opening") as error:
+            await stub.Search(retriever_pb2.SearchRequest(texts=["A1"]))
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+    await server.stop(0)
