@@ -8,7 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ def stack_environ(state_dir: Path) -> dict[str, str]:
 class Up:
     """A running `python -m deploy up`."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, extra: Mapping[str, str] | None = None) -> None:
         self.state_dir = state_dir
         self.process = subprocess.Popen(
             [sys.executable, "-m", "deploy", "up", "--docs", str(PRIMER)],
             cwd=ROOT,
-            env=stack_environ(state_dir),
+            env=stack_environ(state_dir) | dict(extra or {}),
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -71,9 +71,9 @@ class Up:
 
 
 @contextmanager
-def running(state_dir: Path) -> Iterator[Up]:
-    """A stack on the primer that serves, and is gone afterwards."""
-    stack = Up(state_dir)
+def running(state_dir: Path, extra: Mapping[str, str] | None = None) -> Iterator[Up]:
+    """A stack on the primer that serves, and is gone afterwards; extra are variables for its services."""
+    stack = Up(state_dir, extra)
     try:
         stack.wait_for("up: ")
         yield stack
