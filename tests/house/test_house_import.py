@@ -31,6 +31,7 @@ _DECISION_PROCESS = (
 # Where a library that is large, or replaceable, may be imported. New adapters are added here on purpose.
 _ADAPTERS: dict[str, tuple[str, ...]] = {
     "chromadb": ("services.retriever.chroma",),
+    "openai": ("services.engine.openai_engine",),
     "sentence_transformers": ("services.retriever.embedder.sentence_transformer",),
     "torch": (),
     "vllm": (),
@@ -41,6 +42,7 @@ _EXTRAS = {
     "argo": (),
     "deploy": (),
     "orchestrator": ("orchestrator",),
+    "services.engine": ("openai",),
     "services.lexicon": ("builtin",),
     "services.decomposer": ("builtin",),
     "services.synthesizer": ("builtin",),
