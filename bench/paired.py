@@ -66,7 +66,7 @@ def compare_paired(
     if len(first) != len(second) or not len(first):
         raise ValueError(f"first and second must have one length of at least 1, got {len(first)} and {len(second)}")
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    low, high = bootstrap_mean_interval(a - b, rng, resamples=resamples)
+    low, high = bootstrap_mean_interval((a - b).tolist(), rng, resamples=resamples)
     binary = bool(np.isin(a, (0.0, 1.0)).all() and np.isin(b, (0.0, 1.0)).all())
     only_first = int(((a == 1.0) & (b == 0.0)).sum()) if binary else 0
     only_second = int(((a == 0.0) & (b == 1.0)).sum()) if binary else 0
