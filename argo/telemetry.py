@@ -35,6 +35,19 @@ __all__ = [
     "END_REASON",
     "FAN_OUT",
     "FOCI",
+    "GENERATION_KIND",
+    "GEN_AI_CACHED_TOKENS",
+    "GEN_AI_CHAT",
+    "GEN_AI_FINISH_REASONS",
+    "GEN_AI_INPUT_TOKENS",
+    "GEN_AI_MAX_TOKENS",
+    "GEN_AI_MODEL",
+    "GEN_AI_OPERATION",
+    "GEN_AI_OUTPUT_TOKENS",
+    "GEN_AI_PROVIDER",
+    "GEN_AI_TEMPERATURE",
+    "GEN_AI_TIME_PER_OUTPUT_TOKEN",
+    "GEN_AI_TIME_TO_FIRST_TOKEN",
     "PASSAGES",
     "PROGRESS",
     "PROGRESS_AFTER",
@@ -45,6 +58,9 @@ __all__ = [
     "SESSION_ID",
     "SPAN_ANSWER",
     "SPAN_ASK",
+    "SPAN_DECODE",
+    "SPAN_PREFILL",
+    "SPAN_QUEUE",
     "SPAN_STEP",
     "STEP",
     "STRATEGY",
@@ -83,6 +99,24 @@ PASSAGES: Final = "argo.passages"
 END_REASON: Final = "argo.end_reason"
 DEGRADED: Final = "argo.degraded"
 TEXT: Final = "argo.text"
+
+# Names of OpenTelemetry's GenAI conventions: attributes, and the last two its server metrics, which have no attribute.
+SPAN_QUEUE: Final = "argo.engine.queue"
+SPAN_PREFILL: Final = "argo.engine.prefill"
+SPAN_DECODE: Final = "argo.engine.decode"
+GEN_AI_CHAT: Final = "chat"
+GEN_AI_OPERATION: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER: Final = "gen_ai.provider.name"
+GEN_AI_MODEL: Final = "gen_ai.request.model"
+GEN_AI_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+GEN_AI_TEMPERATURE: Final = "gen_ai.request.temperature"
+GEN_AI_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_CACHED_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_TIME_TO_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"
+GEN_AI_TIME_PER_OUTPUT_TOKEN: Final = "gen_ai.server.time_per_output_token"
+GENERATION_KIND: Final = "argo.generation.kind"
 
 _SCOPE: Final = "argo"
 # json.dumps makes a new encoder at each call that has options.
