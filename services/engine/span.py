@@ -1,7 +1,7 @@
 """Spans of generations: one for each, with its queue, prefill and decode below it, inside the question's trace.
 
-They are made here, from what an engine says of each request, and not by the engine: vLLM's own exporter runs beside ours
-and knows neither our span files nor our sampling.
+They are made here, from what an engine says of each request, and not by the engine: vLLM's own exporter would run
+beside ours and knows neither our span files nor our sampling.
 """
 
 from __future__ import annotations

@@ -1,0 +1,161 @@
+"""Whether an engine still answers: a token now and then, while nothing else shows it.
+
+A hung engine core passes every check but this one: its process lives and its sockets accept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Final, cast
+
+from argo.errors import ArgoError
+from argo.v1 import types_pb2
+from services.engine.port import EngineDeadError, Generated, GenerationRequest, LanguageModel, Message, Sampling
+from services.engine.warm_up import finished
+
+__all__ = ["Canary", "WatchedModel"]
+
+_LOG = logging.getLogger(__name__)
+_DEATH_POLL_S: Final = 0.1
+"""Between two looks at the core's process: a dead one must end the service within a second."""
+_REQUEST: Final = GenerationRequest((Message("user", "ok"),), Sampling(max_tokens=1), kind="canary")
+
+
+class WatchedModel:
+    """A language model that remembers when it last showed life.
+
+    Args:
+        model: The engine.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._inner = model
+        self.last_sign_at = time.monotonic()
+        """time.monotonic() when anything last came of a generation."""
+
+    @property
+    def name(self) -> str:
+        """Name of the engine."""
+        return self._inner.name
+
+    @property
+    def model(self) -> str:
+        """Name or path of the model."""
+        return self._inner.model
+
+    @property
+    def unfinished(self) -> int:
+        """Generations received and not finished."""
+        return self._inner.unfinished
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """Texts that the tokenizer reads as control tokens."""
+        return self._inner.special_tokens
+
+    async def start(self) -> None:
+        """Load the model."""
+        await self._inner.start()
+        self.last_sign_at = time.monotonic()
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
+        """Yield what the engine yields, and note when."""
+        async with contextlib.aclosing(
+            cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
+        ) as parts:
+            async for part in parts:
+                # A generation that its time limit ended is no sign of life.
+                if isinstance(part, str) or part.finish_reason != "time":
+                    self.last_sign_at = time.monotonic()
+                yield part
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text."""
+        return self._inner.count_tokens(text)
+
+    async def alive(self) -> None:
+        """Return if the engine's process still runs."""
+        await self._inner.alive()
+
+    def describe(self) -> types_pb2.EngineInfo:
+        """What GetInfo says of the engine."""
+        return self._inner.describe()
+
+    async def close(self) -> None:
+        """Stop the engine's processes."""
+        await self._inner.close()
+
+
+class Canary:
+    """Asks an engine for one token whenever it has been silent, and sets the health of its service by the outcome.
+
+    Args:
+        model: The engine.
+        interval_s: Seconds of silence after which a token is asked for.
+        timeout_s: Seconds in which it must come.
+    """
+
+    def __init__(self, model: WatchedModel, interval_s: float, timeout_s: float) -> None:
+        self._model = model
+        self._interval_s = interval_s
+        self._timeout_s = timeout_s
+
+    async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        """Watch until cancelled.
+
+        Args:
+            set_serving: Sets the health of the service; called when it changes.
+
+        Raises:
+            EngineDeadError: The core is gone, which no restart of its own mends.
+        """
+        singing = asyncio.create_task(self._sing(set_serving))
+        try:
+            while not singing.done():
+                await self._model.alive()
+                await asyncio.wait({singing}, timeout=_DEATH_POLL_S)
+            # It ends with an error alone.
+            await singing
+        finally:
+            singing.cancel()
+            await asyncio.gather(singing, return_exceptions=True)
+
+    async def _sing(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        serving = True
+        while True:
+            silent_s = time.monotonic() - self._model.last_sign_at
+            if serving and silent_s < self._interval_s:
+                await asyncio.sleep(self._interval_s - silent_s)
+                continue
+            answered = await self._answered()
+            if answered != serving:
+                serving = answered
+                _LOG.log(
+                    logging.INFO if serving else logging.ERROR,
+                    "the engine %s within %g s",
+                    "answers again" if serving else "gave no token",
+                    self._timeout_s,
+                )
+                await set_serving(serving)
+            if not serving:
+                await asyncio.sleep(min(self._interval_s, 1.0))
+
+    async def _answered(self) -> bool:
+        """Whether a token came in time, be it the canary's or another's."""
+        before = self._model.last_sign_at
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await finished(self._model, _REQUEST)
+        except TimeoutError:
+            # A busy engine may keep the canary waiting while it answers others.
+            return self._model.last_sign_at > before
+        except EngineDeadError:
+            raise
+        except ArgoError as error:
+            _LOG.warning("the canary failed: %s", error.code.name)
+            return False
+        return True

@@ -1,0 +1,42 @@
+"""From settings to an engine; adapters and their libraries are loaded only where they are asked for."""
+
+from __future__ import annotations
+
+from argo.telemetry import Telemetry
+from services.engine.canary import WatchedModel
+from services.engine.port import LanguageModel
+from services.engine.profile import load_profile
+from services.engine.settings import EngineSettings
+from services.engine.span import TracedModel
+
+__all__ = ["make_model"]
+
+
+def make_model(settings: EngineSettings, telemetry: Telemetry | None = None) -> WatchedModel | None:
+    """The language model that the settings name, with its spans and its watch; None for the builtin engine.
+
+    Args:
+        settings: Which engine, and how.
+        telemetry: Where spans go; None for nowhere.
+
+    Raises:
+        ArgoError: The profile or the script is wrong. What the engine itself refuses, it refuses at its start.
+    """
+    if settings.engine == "builtin":
+        return None
+    return WatchedModel(TracedModel(_engine(settings), telemetry or Telemetry(None)))
+
+
+def _engine(settings: EngineSettings) -> LanguageModel:
+    if settings.engine == "vllm":
+        from services.engine.vllm_engine import VllmModel
+
+        profile = load_profile(settings.profile)
+        return VllmModel(settings, profile.engine, profile.model)
+    if settings.engine == "openai":
+        from services.engine.openai_engine import OpenAiModel
+
+        return OpenAiModel(settings)
+    from services.engine.scripted import ScriptedModel
+
+    return ScriptedModel(settings)

