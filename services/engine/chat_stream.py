@@ -52,7 +52,7 @@ class ChatStream:
 
     @property
     def decode_s(self) -> float:
-        """From the first delta to the last."""
+        """From the first delta to the last, or to the chunk that says why the answer ended."""
         return 0.0 if self._first_at is None else self._last_at - self._first_at
 
     async def deltas(self, chunks: AsyncIterator[object]) -> AsyncGenerator[str, None]:
@@ -99,6 +99,7 @@ class ChatStream:
             self.first_logprobs = _alternatives(choice.get("logprobs"))
         if (reason := choice.get("finish_reason")) is not None:
             self.finish_reason = "length" if reason == "length" else "stop"
+            self._last_at = asyncio.get_running_loop().time()  # also of a last token that has no text
         return self._take_text(delta.get("content"))
 
     def _take_text(self, text: object) -> str:
