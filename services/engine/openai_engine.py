@@ -222,26 +222,27 @@ class OpenAiModel:
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            **self._extensions(parts, request.choices),
         }
-        # Extensions all three, or refused by some where they say nothing: sent only where asked for.
+        # What says nothing is left out, since some servers refuse fields that others of the three take.
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed
+        if request.choices:
+            return body | await self._hold_to_labels(request, parts)
         optional = {
             "stop": list(sampling.stop),
-            "seed": sampling.seed,
             "min_tokens": sampling.min_tokens,
             "ignore_eos": sampling.ignore_eos,
         }
-        body |= {field: value for field, value in optional.items() if value not in (None, 0, False, [])}
-        body |= self._extensions(parts, request.choices)
-        if request.choices:
-            token_ids = await self._label_ids(request.choices) if self._is_vllm and "constraint" in parts else None
-            if token_ids:
-                body |= {"max_tokens": 1, "allowed_token_ids": token_ids}
-                body.pop("structured_outputs")
-                if "logprobs" in parts:
-                    body |= {"logprob_token_ids": token_ids}
-            else:
-                body["max_tokens"] = max(sampling.max_tokens, _UNCONSTRAINED_TOKENS)
-        return body
+        return body | {field: value for field, value in optional.items() if value}
+
+    async def _hold_to_labels(self, request: GenerationRequest, parts: frozenset[str]) -> dict[str, Any]:
+        """What a choice says otherwise than free text: a label has its own length, and ends by itself."""
+        token_ids = await self._label_ids(request.choices) if self._is_vllm and "constraint" in parts else None
+        if token_ids is None:
+            return {"max_tokens": max(request.sampling.max_tokens, _UNCONSTRAINED_TOKENS)}
+        held: dict[str, Any] = {"max_tokens": 1, "allowed_token_ids": token_ids, "structured_outputs": None}
+        return held | ({"logprob_token_ids": token_ids} if "logprobs" in parts else {})
 
     def _extensions(self, parts: frozenset[str], choices: tuple[str, ...]) -> dict[str, Any]:
         body: dict[str, Any] = {}

@@ -306,9 +306,16 @@ async def test_vllm_is_held_to_the_labels_tokens(server: _Server, started: Start
     _, whole = await _parts(model, _request(choices=("A", "B")))
     body = server.bodies[0]
     assert (body["allowed_token_ids"], body["logprob_token_ids"], body["max_tokens"]) == ([32, 33], [32, 33], 1)
-    assert "structured_outputs" not in body
+    assert body["structured_outputs"] is None
     assert whole.probabilities == pytest.approx((0.5, 0.5))
     assert model.describe().max_model_len == 512
+
+
+async def test_a_choice_is_not_held_to_the_lengths_of_free_text(server: _Server, started: Started) -> None:
+    server.chat = _says("A")
+    sampling = Sampling(max_tokens=50, min_tokens=50, stop=("A",), ignore_eos=True)
+    await _parts(await started(), GenerationRequest([Message("user", "x")], sampling, choices=("A", "B")))
+    assert {"min_tokens", "stop", "ignore_eos"}.isdisjoint(server.bodies[0])
 
 
 async def test_labels_of_several_tokens_are_held_by_structured_outputs(server: _Server, started: Started) -> None:
