@@ -150,6 +150,11 @@ class StepRunner:
             return focus.text
         result.usage.prompt_tokens += reply.usage.prompt_tokens
         result.usage.completion_tokens += reply.usage.completion_tokens
+        result.usage.cached_tokens += reply.usage.cached_tokens
+        if reply.HasField("degradation"):
+            result.degradations.append(
+                types_pb2.Degradation(kind=reply.degradation.kind, detail=reply.degradation.detail, step=index)
+            )
         return reply.subquery.strip()[: limits.QUESTION_CHARACTERS] or focus.text
 
     async def _search(self, index: int, subquery: types_pb2.Subquery, claimed: set[str], result: StepResult) -> None:

@@ -11,7 +11,7 @@ from services.decomposer.settings import DecomposerSettings
 
 
 def _make(settings: DecomposerSettings, telemetry: Telemetry) -> Decomposer:
-    return Decomposer(settings)
+    return Decomposer(settings, telemetry)
 
 
 if __name__ == "__main__":

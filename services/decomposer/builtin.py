@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+from argo.v1 import types_pb2
 from services.decomposer.engine import Subquery, SubqueryRequest
 from services.decomposer.plan import plan_foci
 from services.decomposer.subquery import word_subquery
@@ -40,6 +43,13 @@ class BuiltinEngine:
                 self._thesaurus,
             )
         )
+
+    async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        """Nothing can break by itself."""
+
+    def describe(self) -> types_pb2.EngineInfo:
+        """Its name."""
+        return types_pb2.EngineInfo(name=self.name)
 
     async def close(self) -> None:
         """Nothing is held."""

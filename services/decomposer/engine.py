@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from argo.v1 import types_pb2
 from services.decomposer.plan import Focus
 from services.decomposer.subquery import History
+from services.engine.port import GenerationTiming
 
 __all__ = ["DecomposerEngine", "Subquery", "SubqueryRequest"]
 
@@ -25,6 +27,8 @@ class SubqueryRequest:
     history: History = field(default_factory=History)
     progress: float = 0.0
     """Information progress U in [0, 1] when the step began."""
+    time_limit_s: float | None = None
+    """Seconds that the caller waits; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,11 @@ class Subquery:
     text: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    timing: GenerationTiming | None = None
+    """Of the generation; None where no model ran."""
+    degradation: str = ""
+    """One line for the reader where the model was to word it and could not; else empty."""
 
 
 class DecomposerEngine(Protocol):
@@ -55,6 +64,21 @@ class DecomposerEngine(Protocol):
 
     async def word_subquery(self, request: SubqueryRequest) -> Subquery:
         """Word one search for one focus."""
+        ...
+
+    async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        """Look after the engine while it serves; returns at once where there is nothing to look after.
+
+        Args:
+            set_serving: Sets the health of the service.
+
+        Raises:
+            ArgoError: It can never work again in this process.
+        """
+        ...
+
+    def describe(self) -> types_pb2.EngineInfo:
+        """What GetInfo says of the engine."""
         ...
 
     async def close(self) -> None:

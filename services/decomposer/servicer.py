@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc.aio
 
 from argo import limits
 from argo.errors import InvalidArgumentError
-from argo.rpc import Stopwatch
+from argo.rpc import Stopwatch, remaining_s
 from argo.server import Service
+from argo.telemetry import Telemetry
 from argo.v1 import decomposer_pb2, decomposer_pb2_grpc, types_pb2
 from services.decomposer.engine import DecomposerEngine, SubqueryRequest
 from services.decomposer.plan import Focus, plan_foci
 from services.decomposer.settings import DecomposerSettings, make_engine
 from services.decomposer.subquery import EarlierPassage, EarlierSearch, History
+from services.engine.served import timing_message
 
 __all__ = ["Decomposer", "DecomposerServicer"]
 
@@ -26,9 +28,10 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class DecomposerServicer(decomposer_pb2_grpc.DecomposerServiceServicer):
     """Implements argo.v1.DecomposerService."""
 
-    def __init__(self, service: Decomposer, engine: DecomposerEngine) -> None:
+    def __init__(self, service: Decomposer, engine: DecomposerEngine, default_deadline_s: float) -> None:
         self._service = service
         self._engine = engine
+        self._default_deadline_s = default_deadline_s
 
     async def PlanFoci(  # the generated base class names it
         self, request: decomposer_pb2.PlanFociRequest, context: _Context
@@ -48,12 +51,23 @@ class DecomposerServicer(decomposer_pb2_grpc.DecomposerServiceServicer):
     ) -> decomposer_pb2.GenerateSubqueryResponse:
         """Word one search for one focus."""
         watch = Stopwatch()
-        subquery = await self._engine.word_subquery(_subquery_request(request))
-        return decomposer_pb2.GenerateSubqueryResponse(
-            subquery=subquery.text,
-            usage=types_pb2.Usage(prompt_tokens=subquery.prompt_tokens, completion_tokens=subquery.completion_tokens),
-            timing=types_pb2.Timing(work_s=watch.elapsed_s),
+        subquery = await self._engine.word_subquery(
+            _subquery_request(request, remaining_s(context, self._default_deadline_s))
         )
+        reply = decomposer_pb2.GenerateSubqueryResponse(
+            subquery=subquery.text,
+            usage=types_pb2.Usage(
+                prompt_tokens=subquery.prompt_tokens,
+                completion_tokens=subquery.completion_tokens,
+                cached_tokens=subquery.cached_tokens,
+            ),
+            timing=timing_message(watch.elapsed_s, subquery.timing),
+        )
+        if subquery.degradation:
+            reply.degradation.CopyFrom(
+                types_pb2.Degradation(kind=types_pb2.DEGRADATION_KIND_DECOMPOSER, detail=subquery.degradation)
+            )
+        return reply
 
     async def GetInfo(self, request: types_pb2.GetInfoRequest, context: _Context) -> types_pb2.ServiceInfo:
         """What this service is and how it is set."""
@@ -66,19 +80,24 @@ class Decomposer(Service):
     name = "decomposer"
     full_name = "argo.v1.DecomposerService"
 
-    def __init__(self, settings: DecomposerSettings) -> None:
+    def __init__(self, settings: DecomposerSettings, telemetry: Telemetry | None = None) -> None:
         super().__init__()
         self._settings = settings
-        self._engine = make_engine(settings)
+        self._engine = make_engine(settings, telemetry)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""
-        decomposer_pb2_grpc.add_DecomposerServiceServicer_to_server(DecomposerServicer(self, self._engine), server)
+        servicer = DecomposerServicer(self, self._engine, self._settings.default_deadline_s)
+        decomposer_pb2_grpc.add_DecomposerServiceServicer_to_server(servicer, server)
 
     async def warm_up(self) -> None:
         """Load glossary and stemmer, and let the engine get ready."""
         await asyncio.to_thread(plan_foci, "What is an O-DU, and which unit is above it?")
         await self._engine.warm_up()
+
+    async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        """Look after the engine."""
+        await self._engine.watch(set_serving)
 
     async def close(self) -> None:
         """Release the engine."""
@@ -87,14 +106,14 @@ class Decomposer(Service):
     def describe(self) -> types_pb2.ServiceInfo:
         """What GetInfo says."""
         return self.info(
-            {"engine": self._settings.engine},
-            engine=types_pb2.EngineInfo(
-                name=self._engine.name, language_model=bool(self._engine.model), model=self._engine.model
-            ),
+            {"engine": self._settings.engine, "mode": self._settings.mode},
+            engine=self._engine.describe(),
         )
 
 
-def _subquery_request(request: decomposer_pb2.GenerateSubqueryRequest) -> SubqueryRequest:
+def _subquery_request(
+    request: decomposer_pb2.GenerateSubqueryRequest, time_limit_s: float | None = None
+) -> SubqueryRequest:
     """Check a message and read it.
 
     Raises:
@@ -115,6 +134,7 @@ def _subquery_request(request: decomposer_pb2.GenerateSubqueryRequest) -> Subque
         foci=[_focus(f"foci[{place}]", focus) for place, focus in enumerate(request.foci)],
         history=_history(request.history),
         progress=request.progress,
+        time_limit_s=time_limit_s,
     )
 
 

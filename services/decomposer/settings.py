@@ -1,24 +1,25 @@
-"""Settings of the decomposer, and the engines that they name."""
+"""Settings of the decomposer, and the engine that they name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Final
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from argo.settings import ServerSettings
+from argo.telemetry import Telemetry
 from services.decomposer.builtin import BuiltinEngine
 from services.decomposer.engine import DecomposerEngine
+from services.decomposer.model import ModelEngine
+from services.engine.served import ServedModel
+from services.engine.settings import EngineSettings
 from services.lexicon.glossary import load_glossary
 from services.lexicon.thesaurus import load_thesaurus
 
-__all__ = ["ENGINES", "DecomposerSettings", "make_engine"]
+__all__ = ["DecomposerSettings", "make_engine"]
 
 
-class DecomposerSettings(ServerSettings):
+class DecomposerSettings(EngineSettings):
     """Where the decomposer listens and which engine words its subqueries."""
 
     model_config = SettingsConfigDict(env_prefix="ARGO_DECOMPOSER_", frozen=True, extra="forbid")
@@ -26,23 +27,29 @@ class DecomposerSettings(ServerSettings):
     port: int = Field(default=50052, ge=0, le=65535)
     """Port to listen on; 0 takes any free one."""
 
-    engine: str = "builtin"
-    """Engine by name: "builtin" is rules alone."""
+    mode: Literal["auto", "model"] = "auto"
+    """With a language model: "auto" lets the rules word the subqueries of questions with one focus, which takes no
+    time; "model" has the model word all of them."""
 
-    @field_validator("engine")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in ENGINES:
-            raise ValueError(f"engine must be one of {', '.join(ENGINES)}")
-        return name
+    max_tokens: int | None = Field(default=None, ge=4, le=400)
+    """Most tokens of a subquery; None takes the profile's."""
 
-
-ENGINES: Final[Mapping[str, Callable[[DecomposerSettings], DecomposerEngine]]] = MappingProxyType(
-    {"builtin": lambda _: BuiltinEngine(load_glossary(), load_thesaurus())}
-)
-"""Engine name to what makes it."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    """0 is greedy; None takes the profile's."""
 
 
-def make_engine(settings: DecomposerSettings) -> DecomposerEngine:
-    """The engine that the settings name."""
-    return ENGINES[settings.engine](settings)
+def make_engine(settings: DecomposerSettings, telemetry: Telemetry | None = None) -> DecomposerEngine:
+    """The engine that the settings name.
+
+    Raises:
+        ArgoError: The profile or the script is wrong.
+    """
+    rules = BuiltinEngine(load_glossary(), load_thesaurus())
+    if settings.engine == "builtin":
+        return rules
+    served = ServedModel(settings, telemetry)
+    own = {"max_tokens": settings.max_tokens, "temperature": settings.temperature}
+    sampling = served.profile.decomposer.model_copy(
+        update={name: value for name, value in own.items() if value is not None}
+    )
+    return ModelEngine(served, rules, sampling, always=settings.mode == "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argo.errors import InvalidArgumentError
 from argo.telemetry import Telemetry
 from services.engine.canary import WatchedModel
 from services.engine.port import LanguageModel
@@ -12,8 +13,8 @@ from services.engine.span import TracedModel
 __all__ = ["make_model"]
 
 
-def make_model(settings: EngineSettings, telemetry: Telemetry | None = None) -> WatchedModel | None:
-    """The language model that the settings name, with its spans and its watch; None for the builtin engine.
+def make_model(settings: EngineSettings, telemetry: Telemetry | None = None) -> WatchedModel:
+    """The language model that the settings name, with its spans and its watch.
 
     Args:
         settings: Which engine, and how.
@@ -21,9 +22,10 @@ def make_model(settings: EngineSettings, telemetry: Telemetry | None = None) -> 
 
     Raises:
         ArgoError: The profile or the script is wrong. What the engine itself refuses, it refuses at its start.
+        InvalidArgumentError: The builtin engine has no model.
     """
     if settings.engine == "builtin":
-        return None
+        raise InvalidArgumentError("engine must be one with a language model, got 'builtin'")
     return WatchedModel(TracedModel(_engine(settings), telemetry or Telemetry(None)))
 
 

@@ -12,10 +12,8 @@ import importlib.metadata
 import itertools
 import logging
 import math
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
@@ -103,9 +101,6 @@ class VllmModel:
     def _arguments(self) -> tuple[Any, Any]:
         """Checked AsyncEngineArgs, and the class of the engine."""
         settings = self._settings
-        if Path(self._model).is_dir():
-            # A folder has all there is; a look at the hub would only add its time-out to the start.
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")
         try:
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM

@@ -18,7 +18,7 @@ _LINES = [
 ]
 _PINS = dict(line.split("==") for line in _LINES)
 # Gigabytes that neither `make ask` nor `make test` installs.
-_UNPINNED_EXTRAS = {"sentence-transformers"}
+_UNPINNED_EXTRAS = {"llm", "sentence-transformers"}
 
 
 def _requirements() -> list[Requirement]:

@@ -34,7 +34,8 @@ _ADAPTERS: dict[str, tuple[str, ...]] = {
     "openai": ("services.engine.openai_engine",),
     "sentence_transformers": ("services.retriever.embedder.sentence_transformer",),
     "torch": (),
-    "vllm": (),
+    "vllm": ("services.engine.vllm_engine",),
+    "pynvml": ("services.engine.gpu",),
 }
 
 # What a package may import besides the base dependencies.
@@ -42,7 +43,7 @@ _EXTRAS = {
     "argo": (),
     "deploy": (),
     "orchestrator": ("orchestrator",),
-    "services.engine": ("openai",),
+    "services.engine": ("llm", "openai"),
     "services.lexicon": ("builtin",),
     "services.decomposer": ("builtin",),
     "services.synthesizer": ("builtin",),
@@ -52,7 +53,7 @@ _EXTRAS = {
 }
 
 # Libraries that a dependency of ours exists to bring.
-_BROUGHT = {"pydantic": "pydantic-settings", "opentelemetry-api": "opentelemetry-sdk"}
+_BROUGHT = {"pydantic": "pydantic-settings", "pynvml": "nvidia-ml-py", "opentelemetry-api": "opentelemetry-sdk"}
 
 
 def _within(name: str, *packages: str) -> bool:
