@@ -11,7 +11,7 @@ from services.synthesizer.settings import SynthesizerSettings
 
 
 def _make(settings: SynthesizerSettings, telemetry: Telemetry) -> Synthesizer:
-    return Synthesizer(settings)
+    return Synthesizer(settings, telemetry)
 
 
 if __name__ == "__main__":

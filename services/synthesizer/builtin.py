@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from argo.errors import NotReadyError
+from argo.v1 import types_pb2
 from services.lexicon.glossary import Glossary
 from services.lexicon.thesaurus import Thesaurus
 from services.synthesizer.choice import ChoiceRules, strip_enumerator, weigh_options
@@ -21,6 +22,7 @@ from services.synthesizer.extractive import (
     repaired,
 )
 from services.synthesizer.ranking import Ranker
+from services.synthesizer.statement import Statement
 
 __all__ = ["BuiltinEngine"]
 
@@ -45,7 +47,14 @@ class BuiltinEngine:
         for options in ((), ("RLC", "PDCP")):
             self.answer(SynthesisRequest("Which layers does the O-DU host?", options, evidence=(passage,)))
 
-    async def reason(self, question: str, options: Sequence[str], focus: Focus, passages: Sequence[str]) -> Note:
+    async def reason(
+        self,
+        question: str,
+        options: Sequence[str],
+        focus: Focus,
+        passages: Sequence[str],
+        time_limit_s: float | None = None,
+    ) -> Note:
         """Refuse: thinking needs a model.
 
         Raises:
@@ -62,8 +71,19 @@ class BuiltinEngine:
             await asyncio.sleep(0)
         yield answer
 
+    async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        """Nothing can break by itself."""
+
+    def describe(self) -> types_pb2.EngineInfo:
+        """Its name."""
+        return types_pb2.EngineInfo(name=self.name)
+
     async def close(self) -> None:
         """Nothing is held."""
+
+    def ranker(self, statements: Sequence[Statement]) -> Ranker:
+        """What ranks statements by how well they answer a text."""
+        return Ranker(statements, self._glossary, self._thesaurus)
 
     def answer(self, request: SynthesisRequest) -> Answer:
         """The whole answer: free, or a choice where the question has options."""
@@ -74,7 +94,7 @@ class BuiltinEngine:
     def _choose(self, request: SynthesisRequest) -> Answer:
         """Pick an option with the statements that support it."""
         statements = read_evidence(request.evidence)
-        ranker = Ranker(statements, self._glossary, self._thesaurus)
+        ranker = self.ranker(statements)
         support = weigh_options(request.question, request.options, statements, ranker, self._glossary, self._choice)
         sure = answer_confidence(request.question, request.evidence, statements)
         if support.choice is None or sure < self._choice.abstain_confidence:

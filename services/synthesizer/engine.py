@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["Answer", "Citation", "EvidencePassage", "Focus", "Note", "SynthesisRequest", "SynthesizerEngine"]
+from argo.v1 import types_pb2
+from services.engine.port import Generated, GenerationTiming
+
+__all__ = ["Answer", "Citation", "EvidencePassage", "Focus", "Note", "SynthesisRequest", "SynthesizerEngine", "Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Tokens and time of the generations behind a result; zeros where no model ran."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    timing: GenerationTiming | None = None
+    """Of the generation that wrote most, the later one of equals."""
+    most_tokens: int = 0
+    """Tokens that it wrote."""
+
+    def plus(self, generated: Generated) -> Work:
+        """With one more generation."""
+        leads = generated.completion_tokens >= self.most_tokens
+        return Work(
+            self.prompt_tokens + generated.prompt_tokens,
+            self.completion_tokens + generated.completion_tokens,
+            self.cached_tokens + generated.cached_tokens,
+            generated.timing if leads else self.timing,
+            max(self.most_tokens, generated.completion_tokens),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +71,9 @@ class Note:
     focus_id: str
     text: str
     confidence: float
+    """Probability in [0, 1] that it settles the focus."""
+    work: Work = field(default_factory=Work)
+    """What it took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +88,8 @@ class SynthesisRequest:
     """In rank order."""
     notes: Sequence[Note] = ()
     max_tokens: int = 256
+    time_limit_s: float | None = None
+    """Seconds in which the answer should be finished; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +115,9 @@ class Answer:
     option_probabilities: tuple[float, ...] = ()
     abstained: bool = False
     open_focus_ids: tuple[str, ...] = ()
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    work: Work = field(default_factory=Work)
+    degradation: str = ""
+    """One line for the reader where the model was to answer and the extractive way did; else empty."""
 
     @property
     def text(self) -> str:
@@ -109,16 +142,46 @@ class SynthesizerEngine(Protocol):
         """Do what the first call would otherwise wait for."""
         ...
 
-    async def reason(self, question: str, options: Sequence[str], focus: Focus, passages: Sequence[str]) -> Note:
+    async def reason(
+        self,
+        question: str,
+        options: Sequence[str],
+        focus: Focus,
+        passages: Sequence[str],
+        time_limit_s: float | None = None,
+    ) -> Note:
         """Think about one open focus.
+
+        Args:
+            question: The user's words.
+            options: Of a multiple-choice question; empty for a free answer.
+            focus: What to think about.
+            passages: Found so far, oldest first.
+            time_limit_s: Seconds in which the note should be finished; None for no limit.
 
         Raises:
             NotReadyError: No language model runs.
+            UnavailableError: The model failed.
         """
         ...
 
     def synthesize(self, request: SynthesisRequest) -> AsyncIterator[str | Answer]:
         """Yield text deltas, and the answer last."""
+        ...
+
+    async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        """Look after the engine while it serves; returns at once where there is nothing to look after.
+
+        Args:
+            set_serving: Sets the health of the service.
+
+        Raises:
+            ArgoError: It can never work again in this process.
+        """
+        ...
+
+    def describe(self) -> types_pb2.EngineInfo:
+        """What GetInfo says of the engine."""
         ...
 
     async def close(self) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final, cast
 
 import grpc.aio
 
 from argo import limits
 from argo.errors import InvalidArgumentError
-from argo.rpc import Stopwatch
+from argo.rpc import Stopwatch, remaining_s
 from argo.server import Service
+from argo.telemetry import Telemetry
 from argo.v1 import synthesizer_pb2, synthesizer_pb2_grpc, types_pb2
+from services.engine.served import timing_message
 from services.synthesizer.engine import (
     Answer,
     EvidencePassage,
@@ -20,6 +22,7 @@ from services.synthesizer.engine import (
     Note,
     SynthesisRequest,
     SynthesizerEngine,
+    Work,
 )
 from services.synthesizer.settings import SynthesizerSettings, make_engine
 
@@ -32,10 +35,13 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class SynthesizerServicer(synthesizer_pb2_grpc.SynthesizerServiceServicer):
     """Implements argo.v1.SynthesizerService."""
 
-    def __init__(self, service: Synthesizer, engine: SynthesizerEngine, max_tokens: int) -> None:
+    def __init__(
+        self, service: Synthesizer, engine: SynthesizerEngine, max_tokens: int, default_deadline_s: float
+    ) -> None:
         self._service = service
         self._engine = engine
         self._max_tokens = max_tokens
+        self._default_deadline_s = default_deadline_s
 
     async def Reason(  # the generated base class names it
         self, request: synthesizer_pb2.ReasonRequest, context: _Context
@@ -47,11 +53,12 @@ class SynthesizerServicer(synthesizer_pb2_grpc.SynthesizerServiceServicer):
         if not request.HasField("focus"):
             raise InvalidArgumentError("focus must be set, got none")
         passages = [passage.text for step in request.history for passage in step.passages]
-        note = await self._engine.reason(question, options, _focus(request.focus), passages)
+        left_s = remaining_s(context, self._default_deadline_s)
+        note = await self._engine.reason(question, options, _focus(request.focus), passages, left_s)
         return synthesizer_pb2.ReasonResponse(
             note=types_pb2.Note(focus_id=note.focus_id, text=note.text, confidence=note.confidence),
-            usage=types_pb2.Usage(),
-            timing=types_pb2.Timing(work_s=watch.elapsed_s),
+            usage=_usage(note.work),
+            timing=timing_message(watch.elapsed_s, note.work.timing),
         )
 
     async def Synthesize(
@@ -82,19 +89,24 @@ class Synthesizer(Service):
     name = "synthesizer"
     full_name = "argo.v1.SynthesizerService"
 
-    def __init__(self, settings: SynthesizerSettings) -> None:
+    def __init__(self, settings: SynthesizerSettings, telemetry: Telemetry | None = None) -> None:
         super().__init__()
         self._settings = settings
-        self._engine = make_engine(settings)
+        self._engine = make_engine(settings, telemetry)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""
-        servicer = SynthesizerServicer(self, self._engine, self._settings.max_tokens)
+        settings = self._settings
+        servicer = SynthesizerServicer(self, self._engine, settings.answer_tokens(), settings.default_deadline_s)
         synthesizer_pb2_grpc.add_SynthesizerServiceServicer_to_server(servicer, server)
 
     async def warm_up(self) -> None:
         """Let the engine get ready."""
         await self._engine.warm_up()
+
+    async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
+        """Look after the engine."""
+        await self._engine.watch(set_serving)
 
     async def close(self) -> None:
         """Release the engine."""
@@ -106,15 +118,14 @@ class Synthesizer(Service):
         return self.info(
             {
                 "engine": settings.engine,
-                "max_tokens": str(settings.max_tokens),
+                "max_tokens": str(settings.answer_tokens()),
                 "abstain_confidence": f"{settings.abstain_confidence:g}",
                 "abstain_coverage": f"{settings.abstain_coverage:g}",
                 "choice_margin": f"{settings.choice_margin:g}",
                 "choice_support": f"{settings.choice_support:g}",
+                **settings.model_info(),
             },
-            engine=types_pb2.EngineInfo(
-                name=self._engine.name, language_model=bool(self._engine.model), model=self._engine.model
-            ),
+            engine=self._engine.describe(),
         )
 
 
@@ -140,6 +151,7 @@ def _synthesis_request(request: synthesizer_pb2.SynthesizeRequest, max_tokens: i
         evidence=[_evidence(passage) for passage in request.evidence],
         notes=[Note(note.focus_id, note.text, note.confidence) for note in request.notes],
         max_tokens=most,
+        time_limit_s=request.time_limit_ms / 1000 if request.HasField("time_limit_ms") else None,
     )
 
 
@@ -178,6 +190,20 @@ def _answer(answer: Answer, elapsed_s: float) -> synthesizer_pb2.SynthesizedAnsw
         option_probabilities=answer.option_probabilities,
         abstained=answer.abstained,
         open_focus_ids=answer.open_focus_ids,
-        usage=types_pb2.Usage(prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens),
-        timing=types_pb2.Timing(work_s=elapsed_s),
+        usage=_usage(answer.work),
+        timing=timing_message(elapsed_s, answer.work.timing),
+        degradation=(
+            types_pb2.Degradation(kind=types_pb2.DEGRADATION_KIND_EXTRACTIVE, detail=answer.degradation)
+            if answer.degradation
+            else None
+        ),
+    )
+
+
+def _usage(work: Work) -> types_pb2.Usage:
+    """Tokens as they go over the wire."""
+    return types_pb2.Usage(
+        prompt_tokens=work.prompt_tokens,
+        completion_tokens=work.completion_tokens,
+        cached_tokens=work.cached_tokens,
     )

@@ -104,5 +104,7 @@ async def test_info_says_that_no_language_model_runs(stub: synthesizer_pb2_grpc.
 
 def test_unknown_engine_is_refused_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARGO_SYNTHESIZER_ENGINE", "oracle")
-    with pytest.raises(SettingsError, match=r"ARGO_SYNTHESIZER_ENGINE: .*one of builtin, got 'oracle'"):
+    with pytest.raises(
+        SettingsError, match=r"ARGO_SYNTHESIZER_ENGINE: .*one of builtin, vllm, openai, scripted, got 'oracle'"
+    ):
         load(SynthesizerSettings)

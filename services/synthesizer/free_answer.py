@@ -1,0 +1,328 @@
+"""The free answer: a model's text as it streams, checked, and made whole where the model or the time gives out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import re
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, cast
+
+from argo.errors import InvalidArgumentError, UnavailableError
+from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
+from services.engine.served import ServedModel
+from services.synthesizer.builtin import BuiltinEngine
+from services.synthesizer.citation import CitationStream
+from services.synthesizer.engine import Answer, Citation, EvidencePassage, SynthesisRequest, Work
+from services.synthesizer.extractive import ExtractiveRules, cite, not_found, read_evidence
+from services.synthesizer.model_rule import Deadline, ModelRules, affordable_tokens
+from services.synthesizer.prompt import REFUSAL, STOPS, answer_messages, draft_messages, refined_messages
+
+__all__ = ["FreeAnswer", "fall_back"]
+
+_LOG = logging.getLogger(__name__)
+_LABEL: Final = "ANSWER:"
+_BEFORE_OPENING: Final = " \n\t\"'*`"
+_ELLIPSIS: Final = " \N{HORIZONTAL ELLIPSIS}"
+_SENTENCE: Final = re.compile(r"[.!?][\"')]*(?:\s*\[\d+\])*(?=\s|$)")
+_ENDED: Final = re.compile(r"[.!?:;][\"')*]*(?:\s*\[\d+\])*\s*$")
+_CITED: Final = re.compile(r"\[(\d+)\]$")
+_ATTRIBUTED: Final = 0.5
+"""Share of an uncited answer's terms, by weight, that a statement must have to be cited for it."""
+_OPEN_RELEVANCE: Final = ExtractiveRules().open_relevance
+_AFTER_REFUSAL: Final = 16
+"""Characters behind a refusal for which its end is waited for."""
+
+
+def fall_back(extractive: BuiltinEngine, request: SynthesisRequest, why: str, work: Work | None = None) -> Answer:
+    """The extractive answer, flagged with the reason in one line."""
+    return dataclasses.replace(
+        extractive.answer(request),
+        work=work or Work(),
+        degradation=f"{why}; the answer quotes the passages instead",
+    )
+
+
+class FreeAnswer:
+    """Writes one free answer with a language model.
+
+    Where the model fails or the time is up, what was streamed stays if it holds a whole sentence, and ends in an
+    ellipsis if it stops inside another; else the extractive answer follows as a paragraph of its own. Both are flagged.
+    An answer that reaches its token limit inside a sentence ends in an ellipsis as well; that is no fault.
+
+    Args:
+        served: The model.
+        extractive: What answers where the model does not.
+        sampling: How tokens are drawn; its length is the request's.
+        rules: Lengths and switches.
+        request: What is asked.
+        shown: Passages as the prompt numbers them.
+        deadline: When it should be finished.
+    """
+
+    def __init__(
+        self,
+        served: ServedModel,
+        extractive: BuiltinEngine,
+        sampling: Sampling,
+        rules: ModelRules,
+        request: SynthesisRequest,
+        shown: Sequence[EvidencePassage],
+        deadline: Deadline,
+    ) -> None:
+        self._served = served
+        self._extractive = extractive
+        self._sampling = sampling
+        self._rules = rules
+        self._request = request
+        self._shown = shown
+        self._deadline = deadline
+        whole = {passage.id: passage for passage in request.evidence}
+        self._originals = [whole.get(passage.id, passage) for passage in shown]
+        self._written = _Written(CitationStream(self._originals))
+        self._work = Work()
+        self._fault = ""
+        self._cut = False
+        self._raw = ""
+        self.is_exact = True
+        """Whether neither a failure nor the time had a part in the answer, so that it may be given again."""
+
+    async def write(self) -> AsyncGenerator[str | Answer, None]:
+        """Yield the deltas, and the answer last. Closing it aborts the generation.
+
+        Raises:
+            EngineDeadError: The model is gone for good.
+        """
+        request, written = self._request, self._written
+        tokens = self._affordable(request.max_tokens)
+        if tokens < min(self._rules.least_tokens, request.max_tokens):
+            left_ms = (self._deadline.left_s() or 0.0) * 1000
+            for event in self._replaced(
+                fall_back(self._extractive, request, f"{left_ms:.0f} ms were left for a model")
+            ):
+                yield event
+            return
+        async with contextlib.aclosing(self._stages(tokens)) as deltas:
+            async for delta in deltas:
+                yield delta
+        if written.refused:
+            for event in self._replaced(dataclasses.replace(not_found(request), work=self._work)):
+                yield event
+            return
+        for event in self._end():
+            yield event
+
+    def _replaced(self, answer: Answer) -> list[str | Answer]:
+        """Another's answer as the events of this one, of which nothing was shown."""
+        self.is_exact = self.is_exact and not answer.degradation
+        return [*answer.deltas, answer]
+
+    def _affordable(self, asked: int) -> int:
+        return affordable_tokens(asked, self._served, self._rules, self._deadline)
+
+    async def _stages(self, tokens: int) -> AsyncGenerator[str, None]:
+        """The answer; or a short one, and the details in a second paragraph if time is left."""
+        request, special = self._request, self._served.model.special_tokens
+        asked = (request.question, request.foci, self._shown, request.notes, special)
+        draft = self._rules.draft_tokens
+        whole = not draft or tokens <= draft
+        prompt = answer_messages(*asked, tokens) if whole else draft_messages(*asked)
+        async with contextlib.aclosing(self._generated(prompt, tokens if whole else draft)) as deltas:
+            async for delta in deltas:
+                yield delta
+        if whole or self._fault or self._written.refused or not self._written.text:
+            return
+        tokens = self._affordable(request.max_tokens - self._work.completion_tokens)
+        if tokens < self._rules.least_tokens:
+            self.is_exact = False
+            return
+        self._written.begin_paragraph()
+        refined = refined_messages(prompt, self._raw, special)
+        async with contextlib.aclosing(self._generated(refined, tokens)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _generated(self, messages: Sequence[Message], tokens: int) -> AsyncGenerator[str, None]:
+        """What may be shown of one generation; how it ended is noted."""
+        exact = {"min_tokens": tokens, "ignore_eos": True} if self._rules.exact_length else {"stop": STOPS}
+        asked = GenerationRequest(
+            messages,
+            dataclasses.replace(self._sampling, max_tokens=tokens, **exact),
+            time_limit_s=self._deadline.left_s(),
+            kind="answer",
+        )
+        try:
+            parts = cast("AsyncGenerator[str | Generated, None]", self._served.model.generate(asked))
+            async with contextlib.aclosing(parts):
+                async for part in parts:
+                    if isinstance(part, Generated):
+                        self._ended(part, tokens)
+                    elif delta := self._written.feed(part):
+                        yield delta
+                    elif self._written.beyond_refusal > _AFTER_REFUSAL:
+                        break
+        except EngineDeadError:
+            raise
+        except (UnavailableError, InvalidArgumentError) as error:
+            _LOG.warning("the model wrote no whole answer: %s", error)
+            self._fault = "the model failed"
+        if rest := self._written.finish():
+            yield rest
+
+    def _ended(self, generated: Generated, tokens: int) -> None:
+        self._served.note(generated)
+        self._work = self._work.plus(generated)
+        self._raw = generated.text
+        self._cut = generated.finish_reason != "stop"
+        self._fault = "its time was up" if generated.finish_reason == "time" else ""
+        if self._cut and tokens < self._request.max_tokens:
+            self.is_exact = False
+
+    def _end(self) -> list[str | Answer]:
+        """What is still to be shown, and the answer."""
+        written = self._written
+        if self._fault:
+            self.is_exact = False
+        if not written.text.strip():
+            why = self._fault or "the model wrote nothing"
+            answer = fall_back(self._extractive, self._request, why, self._work)
+            return self._replaced(dataclasses.replace(answer, deltas=(*written.deltas, *answer.deltas)))[
+                len(written.deltas) :
+            ]
+        if self._fault and not _SENTENCE.search(written.text):
+            continued = self._extractive.answer(self._request)
+            if not continued.abstained:
+                return self._continued(continued)
+        tail = _ELLIPSIS if (self._cut or self._fault) and not _ENDED.search(written.text) else ""
+        citations = written.stream.citations(written.text, self._extractive.ranker)
+        if not citations and not tail and (found := self._attributed(written.text)):
+            citations, tail = found
+        deltas = [tail] if tail else []
+        written.deltas += deltas
+        return [
+            *deltas,
+            Answer(
+                tuple(written.deltas),
+                tuple(citations),
+                open_focus_ids=_open_focus_ids(self._request),
+                work=self._work,
+                degradation=f"the answer ends early: {self._fault}" if self._fault else "",
+            ),
+        ]
+
+    def _continued(self, extractive: Answer) -> list[str | Answer]:
+        """The words that were shown, and the extractive answer behind them, its citations counted on."""
+        written = self._written
+        citations = written.stream.citations(written.text, self._extractive.ranker)
+        numbers: dict[int, int] = {}
+        for cited in extractive.citations:
+            numbers[cited.number] = number = written.stream.number(cited.passage_id)
+            passage = next(each for each in self._request.evidence if each.id == cited.passage_id)
+            cite(citations, number, passage, cited.quote)
+        deltas = [f"{_ELLIPSIS}\n\n"]
+        deltas += [_CITED.sub(lambda found: f"[{numbers[int(found[1])]}]", delta) for delta in extractive.deltas]
+        written.deltas += deltas
+        return [
+            *deltas,
+            dataclasses.replace(
+                extractive,
+                deltas=tuple(written.deltas),
+                citations=tuple(citations),
+                work=self._work,
+                degradation=f"{self._fault}; the answer quotes the passages instead",
+            ),
+        ]
+
+    def _attributed(self, text: str) -> tuple[list[Citation], str] | None:
+        """A citation for an answer without any, where a passage says what it says, and the delta that shows it."""
+        statements = read_evidence(self._originals)
+        ranker = self._extractive.ranker(statements)
+        target = ranker.target(text)
+        shares = [ranker.coverage(target, index) for index in range(len(statements))]
+        if max(shares, default=0.0) < _ATTRIBUTED:
+            return None
+        best = statements[shares.index(max(shares))]
+        passage = self._originals[best.passage]
+        number = self._written.stream.number(passage.id)
+        return [Citation(number, passage.id, passage.source, passage.section, best.quote)], f" [{number}]"
+
+
+class _Written:
+    """What was shown of a text that streams: no refusal phrase, and citations as the stream passes them on.
+
+    Args:
+        stream: Checks and numbers citations.
+    """
+
+    def __init__(self, stream: CitationStream) -> None:
+        self.stream = stream
+        self.deltas: list[str] = []
+        self.refused = False
+        """The model said that the passages hold no answer, and nothing else."""
+        self.beyond_refusal = 0
+        """Characters that came behind the refusal."""
+        self._opening: str | None = ""
+        self._separator = ""
+        self._muted = False
+
+    @property
+    def text(self) -> str:
+        """All that was shown."""
+        return "".join(self.deltas)
+
+    def begin_paragraph(self) -> None:
+        """What comes next is another text: it begins a paragraph, and says nothing if it refuses."""
+        self._opening, self._separator = "", "\n\n"
+
+    def feed(self, delta: str) -> str:
+        """What may be shown now. The opening waits until it can no more be a refusal or a label."""
+        if self._muted:
+            self.beyond_refusal += len(delta)
+            return ""
+        if self._opening is not None:
+            self._opening += delta
+            return self._open(at_end=False)
+        return self._shown(self.stream.feed(delta))
+
+    def finish(self) -> str:
+        """What is left at the end of a text."""
+        shown = self._open(at_end=True) if self._opening is not None and not self._muted else ""
+        self.stream.finish()
+        return shown
+
+    def _open(self, *, at_end: bool) -> str:
+        opening = (self._opening or "").lstrip()
+        bare = opening.lstrip(_BEFORE_OPENING).upper()
+        if bare.startswith(_LABEL):
+            self._opening = opening[opening.upper().index(_LABEL) + len(_LABEL) :]
+            return self._open(at_end=at_end)
+        if bare.startswith(REFUSAL):
+            self._muted = True
+            self.refused = not self.deltas
+            return ""
+        if not at_end and (REFUSAL.startswith(bare) or _LABEL.startswith(bare)):
+            return ""
+        self._opening = None
+        return self._shown(self.stream.feed(opening))
+
+    def _shown(self, text: str) -> str:
+        if text and self._separator:
+            text, self._separator = self._separator + text.lstrip(), ""
+        if text:
+            self.deltas.append(text)
+        return text
+
+
+def _open_focus_ids(request: SynthesisRequest) -> tuple[str, ...]:
+    """Foci of several on which there is no note, and to which no passage is relevant."""
+    noted = {note.focus_id for note in request.notes}
+    if len(request.foci) < 2:
+        return ()
+    return tuple(
+        focus.id
+        for focus in request.foci
+        if focus.id not in noted
+        and max((passage.focus_relevance.get(focus.id, passage.relevance) for passage in request.evidence), default=0.0)
+        < _OPEN_RELEVANCE
+    )
