@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from argo.telemetry import Telemetry
 from argo.v1 import types_pb2
@@ -13,10 +15,47 @@ from services.engine.profile import load_profile
 from services.engine.settings import EngineSettings
 from services.engine.warm_up import Pace, finished, run_warm_up
 
-__all__ = ["ServedModel", "timing_message"]
+__all__ = ["RunningPace", "ServedModel", "timing_message"]
 
-_RECENT = 0.1
+_RECENT: Final = 0.1
 """Weight of the latest generation in the running pace."""
+_HALF_LIFE_S: Final = 5.0
+"""Seconds without a generation in which half of what load did to the pace is forgotten."""
+
+
+class RunningPace:
+    """How fast answers come now: an engine's pace alone, moved by every generation, and drifting back without any.
+
+    Without the drift a burst could shut the model out for good: while its pace leaves too little time for an answer,
+    nothing asks it, and so nothing would ever measure it again.
+
+    Args:
+        alone: Pace of one request alone.
+    """
+
+    def __init__(self, alone: Pace) -> None:
+        self._alone = alone
+        self._noted = alone
+        self._noted_at = 0.0
+
+    def at(self, now: float) -> Pace:
+        """The pace at a time of a clock in seconds that never goes back."""
+        kept = 0.5 ** (max(0.0, now - self._noted_at) / _HALF_LIFE_S)
+        return Pace(
+            self._alone.ttft_s + kept * (self._noted.ttft_s - self._alone.ttft_s),
+            self._alone.tpot_s + kept * (self._noted.tpot_s - self._alone.tpot_s),
+        )
+
+    def note(self, generated: Generated, now: float) -> None:
+        """Move it by what a generation took."""
+        if not generated.completion_tokens:
+            return
+        before, tpot_s = self.at(now), generated.tpot_s
+        self._noted_at = now
+        self._noted = Pace(
+            before.ttft_s + _RECENT * (generated.timing.ttft_s - before.ttft_s),
+            before.tpot_s + (_RECENT * (tpot_s - before.tpot_s) if tpot_s is not None else 0.0),
+        )
 
 
 class ServedModel:
@@ -35,12 +74,12 @@ class ServedModel:
         self.profile = load_profile(settings.profile)
         self.model = make_model(settings, telemetry)
         self._alone: Pace | None = None
-        self._running: Pace | None = None
+        self._running: RunningPace | None = None
 
     @property
     def pace(self) -> Pace | None:
-        """How fast answers come now: the warm-up's pace, moved by every generation since; None before the warm-up."""
-        return self._running
+        """How fast answers come now; None before the warm-up."""
+        return None if self._running is None else self._running.at(time.monotonic())
 
     async def start(self, requests: Sequence[GenerationRequest]) -> None:
         """Load the model and run every path once; see :func:`run_warm_up`.
@@ -49,7 +88,8 @@ class ServedModel:
             ArgoError: See the port's start.
         """
         await self.model.start()
-        self._alone = self._running = await run_warm_up(self.model, requests, self._settings.expected_batch)
+        self._alone = await run_warm_up(self.model, requests, self._settings.expected_batch)
+        self._running = RunningPace(self._alone)
 
     async def whole(self, request: GenerationRequest) -> Generated:
         """The whole of one generation; its pace is noted."""
@@ -59,13 +99,8 @@ class ServedModel:
 
     def note(self, generated: Generated) -> None:
         """Move the running pace by what a generation took."""
-        if self._running is None or not generated.completion_tokens:
-            return
-        tpot_s = generated.tpot_s
-        self._running = Pace(
-            self._running.ttft_s + _RECENT * (generated.timing.ttft_s - self._running.ttft_s),
-            self._running.tpot_s + (_RECENT * (tpot_s - self._running.tpot_s) if tpot_s is not None else 0.0),
-        )
+        if self._running is not None:
+            self._running.note(generated, time.monotonic())
 
     async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
         """Watch over the engine until cancelled.

@@ -10,7 +10,7 @@ from argo.v1 import types_pb2
 from services.engine.canary import WatchedModel
 from services.engine.port import Generated, GenerationRequest, GenerationTiming, LanguageModel
 from services.engine.profile import RoleSampling
-from services.engine.served import ServedModel
+from services.engine.served import RunningPace, ServedModel
 from services.engine.settings import EngineSettings
 from services.engine.warm_up import Pace
 from services.lexicon.glossary import load_glossary
@@ -89,7 +89,7 @@ class PacedModel(ServedModel):
     def __init__(self, model: LanguageModel, pace: Pace | None = None) -> None:
         super().__init__(EngineSettings(engine="scripted"))
         self.model = WatchedModel(model)
-        self._running = pace
+        self._running = None if pace is None else RunningPace(pace)
 
 
 def extractive() -> BuiltinEngine:
