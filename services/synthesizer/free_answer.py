@@ -17,16 +17,13 @@ from services.synthesizer.citation import CitationStream
 from services.synthesizer.engine import Answer, Citation, EvidencePassage, SynthesisRequest, Work
 from services.synthesizer.extractive import ExtractiveRules, cite, not_found, read_evidence
 from services.synthesizer.model_rule import Deadline, ModelRules, affordable_tokens
-from services.synthesizer.prompt import REFUSAL, STOPS, answer_messages, draft_messages, refined_messages
+from services.synthesizer.prompt import STOPS, answer_messages, draft_messages, refined_messages
+from services.synthesizer.written_text import WrittenText
 
 __all__ = ["FreeAnswer", "fall_back"]
 
 _LOG = logging.getLogger(__name__)
-_LABEL: Final = "ANSWER:"
-_BEFORE_OPENING: Final = " \n\t\"'*`"
 _ELLIPSIS: Final = " \N{HORIZONTAL ELLIPSIS}"
-_SENTENCE: Final = re.compile(r"[.!?][\"')]*(?:\s*\[\d+\])*(?=\s|$)")
-_ENDED: Final = re.compile(r"[.!?:;][\"')*]*(?:\s*\[\d+\])*\s*$")
 _CITED: Final = re.compile(r"\[(\d+)\]$")
 _ATTRIBUTED: Final = 0.5
 """Share of an uncited answer's terms, by weight, that a statement must have to be cited for it."""
@@ -80,12 +77,12 @@ class FreeAnswer:
         self._deadline = deadline
         whole = {passage.id: passage for passage in request.evidence}
         self._originals = [whole.get(passage.id, passage) for passage in shown]
-        self._written = _Written(CitationStream(self._originals))
+        self._written = WrittenText(CitationStream(self._originals))
         self._work = Work()
         self._fault = ""
         self._cut = False
         self._raw = ""
-        self.is_exact = True
+        self.is_exact = False
         """Whether neither a failure nor the time had a part in the answer, so that it may be given again."""
 
     async def write(self) -> AsyncGenerator[str | Answer, None]:
@@ -94,29 +91,19 @@ class FreeAnswer:
         Raises:
             EngineDeadError: The model is gone for good.
         """
-        request, written = self._request, self._written
+        request = self._request
         tokens = self._affordable(request.max_tokens)
+        self.is_exact = tokens == request.max_tokens
         if tokens < min(self._rules.least_tokens, request.max_tokens):
             left_ms = (self._deadline.left_s() or 0.0) * 1000
-            for event in self._replaced(
-                fall_back(self._extractive, request, f"{left_ms:.0f} ms were left for a model")
-            ):
-                yield event
-            return
-        async with contextlib.aclosing(self._stages(tokens)) as deltas:
-            async for delta in deltas:
-                yield delta
-        if written.refused:
-            for event in self._replaced(dataclasses.replace(not_found(request), work=self._work)):
-                yield event
-            return
-        for event in self._end():
+            ending = self._replaced(fall_back(self._extractive, request, f"{left_ms:.0f} ms were left for a model"))
+        else:
+            async with contextlib.aclosing(self._stages(tokens)) as deltas:
+                async for delta in deltas:
+                    yield delta
+            ending = self._ending()
+        for event in ending:
             yield event
-
-    def _replaced(self, answer: Answer) -> list[str | Answer]:
-        """Another's answer as the events of this one, of which nothing was shown."""
-        self.is_exact = self.is_exact and not answer.degradation
-        return [*answer.deltas, answer]
 
     def _affordable(self, asked: int) -> int:
         return affordable_tokens(asked, self._served, self._rules, self._deadline)
@@ -137,6 +124,9 @@ class FreeAnswer:
         if tokens < self._rules.least_tokens:
             self.is_exact = False
             return
+        if self._cut and not self._written.is_ended:
+            for delta in self._written.add(_ELLIPSIS):
+                yield delta
         self._written.begin_paragraph()
         refined = refined_messages(prompt, self._raw, special)
         async with contextlib.aclosing(self._generated(refined, tokens)) as deltas:
@@ -145,10 +135,9 @@ class FreeAnswer:
 
     async def _generated(self, messages: Sequence[Message], tokens: int) -> AsyncGenerator[str, None]:
         """What may be shown of one generation; how it ended is noted."""
-        exact = {"min_tokens": tokens, "ignore_eos": True} if self._rules.exact_length else {"stop": STOPS}
         asked = GenerationRequest(
             messages,
-            dataclasses.replace(self._sampling, max_tokens=tokens, **exact),
+            dataclasses.replace(self._sampling, max_tokens=tokens, stop=STOPS),
             time_limit_s=self._deadline.left_s(),
             kind="answer",
         )
@@ -157,7 +146,7 @@ class FreeAnswer:
             async with contextlib.aclosing(parts):
                 async for part in parts:
                     if isinstance(part, Generated):
-                        self._ended(part, tokens)
+                        self._ended(part)
                     elif delta := self._written.feed(part):
                         yield delta
                     elif self._written.beyond_refusal > _AFTER_REFUSAL:
@@ -170,46 +159,51 @@ class FreeAnswer:
         if rest := self._written.finish():
             yield rest
 
-    def _ended(self, generated: Generated, tokens: int) -> None:
+    def _ended(self, generated: Generated) -> None:
         self._served.note(generated)
         self._work = self._work.plus(generated)
         self._raw = generated.text
         self._cut = generated.finish_reason != "stop"
         self._fault = "its time was up" if generated.finish_reason == "time" else ""
-        if self._cut and tokens < self._request.max_tokens:
-            self.is_exact = False
 
-    def _end(self) -> list[str | Answer]:
-        """What is still to be shown, and the answer."""
-        written = self._written
-        if self._fault:
-            self.is_exact = False
+    def _ending(self) -> list[str | Answer]:
+        """What is still to be shown behind the model's words, and the answer."""
+        request, written = self._request, self._written
+        self.is_exact = self.is_exact and not self._fault
+        if written.refused:
+            return self._replaced(dataclasses.replace(not_found(request), work=self._work))
         if not written.text.strip():
             why = self._fault or "the model wrote nothing"
-            answer = fall_back(self._extractive, self._request, why, self._work)
-            return self._replaced(dataclasses.replace(answer, deltas=(*written.deltas, *answer.deltas)))[
-                len(written.deltas) :
-            ]
-        if self._fault and not _SENTENCE.search(written.text):
-            continued = self._extractive.answer(self._request)
-            if not continued.abstained:
-                return self._continued(continued)
-        tail = _ELLIPSIS if (self._cut or self._fault) and not _ENDED.search(written.text) else ""
+            return self._replaced(fall_back(self._extractive, request, why, self._work))
+        if self._fault and not written.has_sentence:
+            quoted = self._extractive.answer(request)
+            if not quoted.abstained:
+                return self._continued(quoted)
+        return self._finished()
+
+    def _replaced(self, answer: Answer) -> list[str | Answer]:
+        """Another answer than the model's, which showed blanks at most."""
+        self.is_exact = self.is_exact and not answer.degradation
+        return [*answer.deltas, dataclasses.replace(answer, deltas=(*self._written.deltas, *answer.deltas))]
+
+    def _finished(self) -> list[str | Answer]:
+        """The model's answer, marked where it stops inside a sentence, and attributed where it cites nothing."""
+        written = self._written
         citations = written.stream.citations(written.text, self._extractive.ranker)
-        if not citations and not tail and (found := self._attributed(written.text)):
-            citations, tail = found
-        deltas = [tail] if tail else []
-        written.deltas += deltas
-        return [
-            *deltas,
-            Answer(
-                tuple(written.deltas),
-                tuple(citations),
-                open_focus_ids=_open_focus_ids(self._request),
-                work=self._work,
-                degradation=f"the answer ends early: {self._fault}" if self._fault else "",
-            ),
-        ]
+        added: list[str] = []
+        if (self._cut or self._fault) and not written.is_ended:
+            added = written.add(_ELLIPSIS)
+        elif not citations and (citation := self._attributed(written.text)):
+            citations = [citation]
+            added = written.add(f" [{citation.number}]")
+        answer = Answer(
+            tuple(written.deltas),
+            tuple(citations),
+            open_focus_ids=_open_focus_ids(self._request),
+            work=self._work,
+            degradation=f"the answer ends early: {self._fault}" if self._fault else "",
+        )
+        return [*added, answer]
 
     def _continued(self, extractive: Answer) -> list[str | Answer]:
         """The words that were shown, and the extractive answer behind them, its citations counted on."""
@@ -220,22 +214,19 @@ class FreeAnswer:
             numbers[cited.number] = number = written.stream.number(cited.passage_id)
             passage = next(each for each in self._request.evidence if each.id == cited.passage_id)
             cite(citations, number, passage, cited.quote)
-        deltas = [f"{_ELLIPSIS}\n\n"]
-        deltas += [_CITED.sub(lambda found: f"[{numbers[int(found[1])]}]", delta) for delta in extractive.deltas]
-        written.deltas += deltas
-        return [
-            *deltas,
-            dataclasses.replace(
-                extractive,
-                deltas=tuple(written.deltas),
-                citations=tuple(citations),
-                work=self._work,
-                degradation=f"{self._fault}; the answer quotes the passages instead",
-            ),
-        ]
+        quoted = [_CITED.sub(lambda found: f"[{numbers[int(found[1])]}]", delta) for delta in extractive.deltas]
+        added = written.add(f"{_ELLIPSIS}\n\n", *quoted)
+        answer = dataclasses.replace(
+            extractive,
+            deltas=tuple(written.deltas),
+            citations=tuple(citations),
+            work=self._work,
+            degradation=f"{self._fault}; the answer quotes the passages instead",
+        )
+        return [*added, answer]
 
-    def _attributed(self, text: str) -> tuple[list[Citation], str] | None:
-        """A citation for an answer without any, where a passage says what it says, and the delta that shows it."""
+    def _attributed(self, text: str) -> Citation | None:
+        """A citation for an answer without any, where a passage says what it says."""
         statements = read_evidence(self._originals)
         ranker = self._extractive.ranker(statements)
         target = ranker.target(text)
@@ -245,73 +236,7 @@ class FreeAnswer:
         best = statements[shares.index(max(shares))]
         passage = self._originals[best.passage]
         number = self._written.stream.number(passage.id)
-        return [Citation(number, passage.id, passage.source, passage.section, best.quote)], f" [{number}]"
-
-
-class _Written:
-    """What was shown of a text that streams: no refusal phrase, and citations as the stream passes them on.
-
-    Args:
-        stream: Checks and numbers citations.
-    """
-
-    def __init__(self, stream: CitationStream) -> None:
-        self.stream = stream
-        self.deltas: list[str] = []
-        self.refused = False
-        """The model said that the passages hold no answer, and nothing else."""
-        self.beyond_refusal = 0
-        """Characters that came behind the refusal."""
-        self._opening: str | None = ""
-        self._separator = ""
-        self._muted = False
-
-    @property
-    def text(self) -> str:
-        """All that was shown."""
-        return "".join(self.deltas)
-
-    def begin_paragraph(self) -> None:
-        """What comes next is another text: it begins a paragraph, and says nothing if it refuses."""
-        self._opening, self._separator = "", "\n\n"
-
-    def feed(self, delta: str) -> str:
-        """What may be shown now. The opening waits until it can no more be a refusal or a label."""
-        if self._muted:
-            self.beyond_refusal += len(delta)
-            return ""
-        if self._opening is not None:
-            self._opening += delta
-            return self._open(at_end=False)
-        return self._shown(self.stream.feed(delta))
-
-    def finish(self) -> str:
-        """What is left at the end of a text."""
-        shown = self._open(at_end=True) if self._opening is not None and not self._muted else ""
-        self.stream.finish()
-        return shown
-
-    def _open(self, *, at_end: bool) -> str:
-        opening = (self._opening or "").lstrip()
-        bare = opening.lstrip(_BEFORE_OPENING).upper()
-        if bare.startswith(_LABEL):
-            self._opening = opening[opening.upper().index(_LABEL) + len(_LABEL) :]
-            return self._open(at_end=at_end)
-        if bare.startswith(REFUSAL):
-            self._muted = True
-            self.refused = not self.deltas
-            return ""
-        if not at_end and (REFUSAL.startswith(bare) or _LABEL.startswith(bare)):
-            return ""
-        self._opening = None
-        return self._shown(self.stream.feed(opening))
-
-    def _shown(self, text: str) -> str:
-        if text and self._separator:
-            text, self._separator = self._separator + text.lstrip(), ""
-        if text:
-            self.deltas.append(text)
-        return text
+        return Citation(number, passage.id, passage.source, passage.section, best.quote)
 
 
 def _open_focus_ids(request: SynthesisRequest) -> tuple[str, ...]:

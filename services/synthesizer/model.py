@@ -123,7 +123,8 @@ class ModelEngine:
             UnavailableError: The model failed, or its time was up before a word of the note.
         """
         deadline = Deadline(time_limit_s, self._rules.time_margin_s)
-        fitting = fit_texts(passages, self._evidence_tokens(self._rules.note_tokens), self._count_tokens)
+        most = self._evidence_tokens(self._rules.note_tokens, [question, *options, focus.text])
+        fitting = fit_texts(passages, most, self._count_tokens)
         asked = note_messages(question, options, focus, fitting, self._model.special_tokens)
         written = await self._served.whole(self._note_request(asked, deadline.left_s()))
         work = Work().plus(written)
@@ -218,7 +219,7 @@ class ModelEngine:
         most = min(most, self._rules.compressed_tokens)
         return compress_evidence(request.evidence, asked, most, self._count_tokens, self._extractive.ranker)
 
-    def _evidence_tokens(self, max_tokens: int, texts: Sequence[str] = ()) -> int:
+    def _evidence_tokens(self, max_tokens: int, texts: Sequence[str]) -> int:
         """The budget of passages, and no more than the model has room for beside the other texts and the answer."""
         most_len = self._model.describe().max_model_len
         if not most_len:

@@ -22,7 +22,6 @@ class ModelRules:
     note_tokens: int = 80
     choice_permutations: int = 1
     choice_margin: float = 0.08
-    exact_length: bool = False
     time_margin_s: float = 0.02
 
 

@@ -87,10 +87,6 @@ class SynthesizerSettings(EngineSettings):
     """With a language model: rotations of the options over which a choice is averaged, which takes out a model's liking
     for a letter. Each costs one prompt more, of which the passages come from the prefix cache."""
 
-    exact_length: bool = False
-    """With a language model: write exactly as many tokens as are allowed, whatever the model says. For benchmarks on
-    random weights; answers are then without meaning."""
-
     choice_support: float = Field(default=_CHOICE.least_support, ge=0, le=1)
     """Least support by the evidence for any option to be chosen."""
 
@@ -128,7 +124,6 @@ class SynthesizerSettings(EngineSettings):
             note_tokens=self.note_tokens,
             choice_permutations=self.choice_permutations,
             choice_margin=self.choice_margin,
-            exact_length=self.exact_length,
         )
 
     def model_info(self) -> dict[str, str]:
@@ -142,7 +137,6 @@ class SynthesizerSettings(EngineSettings):
             "draft_tokens",
             "cached_answers",
             "choice_permutations",
-            "exact_length",
         )
         return {name: str(getattr(self, name)).lower() for name in names}
 

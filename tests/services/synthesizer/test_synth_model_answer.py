@@ -254,11 +254,18 @@ async def test_foci_without_note_or_relevant_passage_are_left_open() -> None:
     assert answer.open_focus_ids == ("f2",)
 
 
-async def test_a_benchmark_may_fix_the_length() -> None:
-    model = FakeModel(["RLC [2]."])
-    await synthesized(engine(model, ModelRules(exact_length=True)), replace(FREE, max_tokens=50))
-    sampling = model.requests[0].sampling
-    assert (sampling.min_tokens, sampling.max_tokens, sampling.ignore_eos, sampling.stop) == (50, 50, True, ())
+async def test_an_answer_shortened_for_its_time_is_not_given_to_a_request_with_more() -> None:
+    model = FakeModel(["RLC [2].", "RLC and MAC [2]."])
+    under_test = engine(model, pace=Pace(0.1, 0.02), cached_answers=4)
+    await synthesized(under_test, replace(FREE, time_limit_s=1.0, max_tokens=200))
+    _, answer = await synthesized(under_test, replace(FREE, max_tokens=200))
+    assert answer.text == "RLC and MAC [1]."
+
+
+async def test_a_short_answer_that_was_cut_says_so_before_the_details() -> None:
+    model = FakeModel(["It hosts RLC [2] and", "MAC [2]."], finish_reason="length")
+    _, answer = await synthesized(engine(model, ModelRules(draft_tokens=20)), FREE)
+    assert answer.text == "It hosts RLC [1] and \N{HORIZONTAL ELLIPSIS}\n\nMAC [1]."
 
 
 @given(
