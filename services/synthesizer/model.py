@@ -31,6 +31,7 @@ from services.synthesizer.prompt import (
     refined_messages,
     verdict_messages,
 )
+from services.synthesizer.written_text import without_controls
 
 __all__ = ["ModelEngine"]
 
@@ -117,7 +118,7 @@ class ModelEngine:
         """Write a note, and ask the model once more, in one token, whether it settles the focus.
 
         The confidence is the probability of "yes" against "no": the model's own, uncalibrated belief. 0 where the
-        verdict could not be had; such a note closes nothing.
+        verdict could not be had: such a note closes nothing.
 
         Raises:
             UnavailableError: The model failed, or its time was up before a word of the note.
@@ -129,7 +130,7 @@ class ModelEngine:
         written = await self._served.whole(self._note_request(asked, deadline.left_s()))
         work = Work().plus(written)
         # Numbers of this prompt's passages mean nothing in the prompt that the note goes into.
-        text = " ".join(CitationStream(()).feed(written.text).split())
+        text = " ".join(CitationStream(()).feed(without_controls(written.text)).split())
         if not text and written.finish_reason == "time":
             raise UnavailableError("the note's time was up before the model wrote a word")
         if not text:
@@ -247,7 +248,7 @@ async def _events(answer: Answer) -> AsyncGenerator[str | Answer, None]:
 
 
 def _confidence(verdict: Generated) -> float:
-    """Probability of yes; where a server tells none, the word alone."""
+    """Probability of yes; where a server tells none, its letter alone."""
     if verdict.probabilities:
         return verdict.probabilities[0]
-    return float(verdict.text.strip().casefold() == VERDICTS[0])
+    return float(verdict.text.strip() == VERDICTS[0])

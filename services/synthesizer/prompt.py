@@ -32,7 +32,8 @@ REFUSAL: Final = "NOT FOUND"
 """What a model says where the passages hold no answer."""
 LABELS: Final = "ABCDEFGHIJ"
 """One letter an option; each is one token of nearly every tokenizer."""
-VERDICTS: Final = ("yes", "no")
+VERDICTS: Final = ("A", "B")
+"""A note settles its part, or does not: letters, since "yes" is more than one token of some tokenizers."""
 STOPS: Final = ("\nQuestion:", "\n<passages>")
 """Where a model has begun to play the next turn."""
 
@@ -126,11 +127,13 @@ def note_messages(
 
 
 def verdict_messages(asked: Sequence[Message], note: str, special_tokens: Sequence[str]) -> tuple[Message, ...]:
-    """After a note: whether it settles its part, in one word."""
+    """After a note: whether it settles its part, in one letter."""
     return (
         *asked,
         Message("assistant", _spoken(note, special_tokens)),
-        Message("user", "Does this note state what was asked for, as a fact? Reply yes or no."),
+        Message(
+            "user", "Does this note state what was asked for, as a fact?\nA. Yes\nB. No\nReply with the letter alone."
+        ),
     )
 
 

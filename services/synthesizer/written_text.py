@@ -8,12 +8,19 @@ from typing import Final
 from services.synthesizer.citation import CitationStream
 from services.synthesizer.prompt import REFUSAL
 
-__all__ = ["WrittenText"]
+__all__ = ["WrittenText", "without_controls"]
 
+# A terminal would take them for commands.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LABEL: Final = "ANSWER:"
 _BEFORE_OPENING: Final = " \n\t\"'*`"
 _SENTENCE: Final = re.compile(r"[.!?][\"')]*(?:\s*\[\d+\])*(?=\s|$)")
 _ENDED: Final = re.compile(r"[.!?:;][\"')*]*(?:\s*\[\d+\])*\s*$")
+
+
+def without_controls(text: str) -> str:
+    """A text without control characters but tab and line feed."""
+    return _CONTROL.sub("", text)
 
 
 class WrittenText:
@@ -60,6 +67,7 @@ class WrittenText:
 
     def feed(self, delta: str) -> str:
         """What may be shown now. The opening waits until it can no more be a refusal or a label."""
+        delta = without_controls(delta)
         if self._muted:
             self.beyond_refusal += len(delta)
             return ""

@@ -58,6 +58,11 @@ async def test_an_answer_that_begins_like_a_refusal_is_shown_whole() -> None:
     assert answer.text == "NOT only RLC [1]."
 
 
+async def test_control_characters_that_a_terminal_obeys_are_not_passed_on() -> None:
+    _, answer = await synthesized(engine(FakeModel([("\x1b[2", "JRLC\x08 and\r MAC\n[2].\x9b")])), FREE)
+    assert answer.text == "[2JRLC and MAC\n[1]."
+
+
 async def test_without_evidence_and_notes_no_model_is_asked() -> None:
     model = FakeModel(["RLC."])
     _, answer = await synthesized(engine(model), SynthesisRequest("Which layers does the O-DU host?"))
