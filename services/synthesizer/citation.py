@@ -103,8 +103,8 @@ class CitationStream:
         for part in re.split(r"[,;]", found[1]):
             bounds = _RANGE.search(part)
             first, last = (int(bounds[1]), int(bounds[2])) if bounds else (int(part), int(part))
-            numbers += range(first, min(last, len(self._shown)) + 1)
-        known = dict.fromkeys(number for number in numbers if 1 <= number <= len(self._shown))
+            numbers += range(max(first, 1), min(last, len(self._shown)) + 1)
+        known = dict.fromkeys(numbers)
         if not known:
             return ""
         blanks = found[0][: found[0].index("[")]
