@@ -119,19 +119,32 @@ def _degradation(message: types_pb2.Degradation) -> Degradation:
 
 
 def _usage(message: types_pb2.Usage) -> Usage:
-    return Usage(prompt_tokens=message.prompt_tokens, completion_tokens=message.completion_tokens)
+    return Usage(
+        prompt_tokens=message.prompt_tokens,
+        completion_tokens=message.completion_tokens,
+        cached_tokens=message.cached_tokens,
+    )
 
 
 def _hop(message: orchestrator_pb2.Hop) -> Hop:
-    timing = message.timing
     return Hop(
         service=message.service,
         name=message.name,
         step=message.step,
         start_s=message.start_s,
         duration_s=message.duration_s,
-        timing=Timing(queue_s=timing.queue_s, work_s=timing.work_s) if message.HasField("timing") else None,
+        timing=_timing(message.timing) if message.HasField("timing") else None,
         error=message.error,
+    )
+
+
+def _timing(message: types_pb2.Timing) -> Timing:
+    return Timing(
+        queue_s=message.queue_s,
+        work_s=message.work_s,
+        prefill_s=message.prefill_s if message.HasField("prefill_s") else None,
+        decode_s=message.decode_s if message.HasField("decode_s") else None,
+        ttft_s=message.ttft_s if message.HasField("ttft_s") else None,
     )
 
 

@@ -207,14 +207,22 @@ class Usage(Result):
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    """Of prompt_tokens, those that the engine's prefix cache saved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing(Result):
-    """Where one call spent its time inside the service that answered it."""
+    """Where one call spent its time inside the service that answered it; the engine's part is None without a model."""
 
     queue_s: float
     work_s: float
+    prefill_s: float | None = None
+    """From the engine's taking up the prompt to its first token."""
+    decode_s: float | None = None
+    """From the first token to the last."""
+    ttft_s: float | None = None
+    """From the engine's receiving the prompt to its first token."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,6 +93,7 @@ class QuestionState:
         """Count the tokens of a call."""
         self.usage.prompt_tokens += usage.prompt_tokens
         self.usage.completion_tokens += usage.completion_tokens
+        self.usage.cached_tokens += usage.cached_tokens
 
     def history(self) -> list[types_pb2.HistoryStep]:
         """The finished steps as decomposer and synthesizer are shown them."""
