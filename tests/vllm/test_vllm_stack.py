@@ -1,0 +1,223 @@
+"""The whole stack with both language-model services on real vLLM: the CPU build, a tiny model with random weights.
+
+Random weights write nonsense, so what is checked is the form: deltas, choices among the options, tokens, spans, and
+what becomes of the engines when a caller leaves or a core dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from running_stack import Up, running
+
+from argo.client import Client
+from argo.result import Answer, AnswerDelta, AskLimits
+from argo.v1 import decomposer_pb2_grpc, orchestrator_pb2, orchestrator_pb2_grpc, synthesizer_pb2_grpc, types_pb2
+
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(400)]
+
+_QUESTION = "How does the E2 interface differ from the A1 interface?"
+_STUBS = {
+    "decomposer": decomposer_pb2_grpc.DecomposerServiceStub,
+    "synthesizer": synthesizer_pb2_grpc.SynthesizerServiceStub,
+}
+_PATIENCE_S = 60.0
+_START_S = 280.0
+"""Two engines load on two cores at once; a tenth of it on a machine with more."""
+
+
+@pytest.fixture(scope="module")
+def up(tiny_qwen2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    engine = {
+        f"ARGO_{name}_{setting}": value
+        for name in ("DECOMPOSER", "SYNTHESIZER")
+        for setting, value in {"ENGINE": "vllm", "MODEL": str(tiny_qwen2), "PROFILE": "cpu"}.items()
+    }
+    # A model that says nothing of the question would only be used for more than one focus otherwise.
+    # Greedy, random weights write nothing but line feeds.
+    engine |= {"ARGO_SYNTHESIZER_TEMPERATURE": "1", "ARGO_DECOMPOSER_TEMPERATURE": "1"}
+    engine |= {"ARGO_DECOMPOSER_MODE": "model", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    engine |= {"ARGO_DEPLOY_START_TIMEOUT_S": str(int(_START_S))}
+    with running(tmp_path_factory.mktemp("stack"), engine, _START_S) as stack:
+        yield stack
+
+
+@contextlib.asynccontextmanager
+async def _client(up: Up) -> AsyncIterator[Client]:
+    targets = up.record["targets"]
+    async with Client.connect(targets["orchestrator"], retriever_target=targets["retriever"]) as client:
+        yield client
+
+
+async def _info(up: Up, service: str) -> types_pb2.ServiceInfo:
+    async with grpc.aio.insecure_channel(up.record["targets"][service]) as channel:
+        info: types_pb2.ServiceInfo = await _STUBS[service](channel).GetInfo(types_pb2.GetInfoRequest(), timeout=5)  # type: ignore[no-untyped-call]
+        return info
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], patience_s: float = _PATIENCE_S) -> float:
+    """Seconds until a condition holds."""
+    started = time.monotonic()
+    async with asyncio.timeout(patience_s):
+        while not await condition():
+            await asyncio.sleep(0.02)
+    return time.monotonic() - started
+
+
+async def _health(up: Up, service: str) -> int | None:
+    async with grpc.aio.insecure_channel(up.record["targets"][service]) as channel:
+        try:
+            stub: Any = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
+            reply = await stub.Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.aio.AioRpcError:
+            return None
+        return int(reply.status)
+
+
+def _core(up: Up, service: str) -> psutil.Process:
+    """The process in which vLLM's engine core runs."""
+    found = [
+        child
+        for child in psutil.Process(up.record["pids"][service]).children(recursive=True)
+        if "EngineCore" in " ".join(child.cmdline()) + child.name()
+    ]
+    assert len(found) == 1, found
+    return found[0]
+
+
+async def test_a_free_answer_streams_and_counts_its_tokens(up: Up) -> None:
+    async with _client(up) as client:
+        events = [event async for event in client.stream(_QUESTION, budget_ms=0)]
+    answer = events[-1]
+    assert isinstance(answer, Answer)
+    assert "".join(event.text for event in events if isinstance(event, AnswerDelta)) == answer.text
+    assert not answer.degraded, answer.degradations
+    # The subqueries and the answer were generated.
+    assert answer.usage.completion_tokens > 0 and answer.usage.prompt_tokens > answer.usage.completion_tokens
+    names = {hop.name for hop in answer.timing.hops}
+    assert {"GenerateSubquery", "Synthesize"} <= names
+    assert {citation.passage_id for citation in answer.citations} <= {passage.id for passage in answer.passages}
+
+
+async def test_a_choice_is_one_of_the_options_with_a_probability_of_each(up: Up) -> None:
+    async with _client(up) as client:
+        answer = await client.ask("Which interface links the two RICs?", options=["A1", "E2", "O1"], budget_ms=0)
+    assert len(answer.option_probabilities) == 3
+    assert sum(answer.option_probabilities) == pytest.approx(1.0, abs=1e-6)
+    assert answer.abstained if answer.choice is None else 0 <= answer.choice < 3
+    assert not answer.degraded, answer.degradations
+
+
+async def test_info_names_the_model_and_its_engine(up: Up, tiny_qwen2: Path) -> None:
+    for service in _STUBS:
+        engine = (await _info(up, service)).engine
+        assert (engine.name, engine.language_model, engine.model) == ("vllm", True, str(tiny_qwen2))
+        assert engine.kv_cache_tokens > 0 and engine.max_model_len > 0 and engine.max_num_seqs > 0
+        assert engine.ttft_s > 0 and engine.tpot_s > 0
+
+
+async def test_a_caller_that_leaves_and_a_deadline_leave_no_request_in_the_engines(up: Up) -> None:
+    async def idle() -> bool:
+        return not any([(await _info(up, service)).engine.unfinished for service in _STUBS])
+
+    long = AskLimits(max_answer_tokens=1024)
+    async with _client(up) as client:
+        async for event in client.stream(_QUESTION, budget_ms=0, limits=long):
+            if isinstance(event, AnswerDelta):
+                break
+        await _until(idle)
+    async with grpc.aio.insecure_channel(up.record["targets"]["orchestrator"]) as channel:
+        stub: Any = orchestrator_pb2_grpc.OrchestratorServiceStub(channel)  # type: ignore[no-untyped-call]
+        request = orchestrator_pb2.AskRequest(question=_QUESTION, budget_ms=0)
+        request.limits.max_answer_tokens = 1024
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            async for _ in stub.Ask(request, timeout=0.5):
+                pass
+    assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await _until(idle)
+
+
+async def test_the_engines_spans_are_in_the_questions_trace(up: Up) -> None:
+    async with _client(up) as client:
+        answer = await client.ask(_QUESTION, budget_ms=0)
+
+    def spans() -> list[dict[str, Any]]:
+        folder = next(path for path in up.state_dir.rglob("*.jsonl") if path.name.startswith("synthesizer-")).parent
+        return [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+
+    async def exported() -> bool:
+        roots = [span for span in spans() if span["attributes"].get("argo.session.id") == answer.session_id]
+        return bool(roots) and any(
+            span["trace_id"] == roots[0]["trace_id"] and "gen_ai.request.model" in span["attributes"]
+            for span in spans()
+            if span["service"] == "synthesizer"
+        )
+
+    await _until(exported)
+    everything = spans()
+    trace_id = next(s["trace_id"] for s in everything if s["attributes"].get("argo.session.id") == answer.session_id)
+    ours = {span["span_id"]: span for span in everything if span["trace_id"] == trace_id}
+    generations = [span for span in ours.values() if "gen_ai.request.model" in span["attributes"]]
+    assert {span["service"] for span in generations} == {"decomposer", "synthesizer"}
+    tokens = sum(span["attributes"]["gen_ai.usage.output_tokens"] for span in generations)
+    assert tokens == answer.usage.completion_tokens
+    for span in generations:
+        assert ours[span["parent_id"]]["service"] == span["service"]
+        parts = {child["name"] for child in ours.values() if child["parent_id"] == span["span_id"]}
+        assert {"queue", "prefill", "decode"} <= {name.rpartition(".")[2] for name in parts}
+
+
+@pytest.mark.parametrize("service", ["synthesizer", "decomposer"])
+async def test_a_frozen_core_turns_health_off_and_on_again_when_it_thaws(up: Up, service: str) -> None:
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    core = _core(up, service)
+    core.send_signal(signal.SIGSTOP)
+    try:
+
+        async def failed() -> bool:
+            return await _health(up, service) == not_serving
+
+        # 3 s by the settings of the canary; five times that here, on a loaded machine.
+        await _until(failed, 15.0)
+    finally:
+        core.send_signal(signal.SIGCONT)
+
+    async def serves() -> bool:
+        return await _health(up, service) == serving
+
+    await _until(serves)
+
+
+async def test_a_killed_core_ends_its_service_which_is_started_again_and_answers(up: Up) -> None:
+    before = up.record["pids"]["synthesizer"]
+    os.kill(_core(up, "synthesizer").pid, signal.SIGKILL)
+    await asyncio.to_thread(up.wait_for, "synthesizer died (exit code 1)")
+    await asyncio.to_thread(up.wait_for, "synthesizer serves again", _START_S)
+    assert up.record["pids"]["synthesizer"] != before
+
+    async def full_answer() -> bool:
+        async with _client(up) as client:
+            return not (await client.ask(_QUESTION, budget_ms=0)).degraded
+
+    await _until(full_answer)
+
+
+async def test_the_end_of_the_stack_leaves_no_engine_core(up: Up) -> None:
+    cores = [_core(up, service) for service in _STUBS]
+    up.process.send_signal(signal.SIGINT)
+    await asyncio.to_thread(up.wait_for, "nothing is left running")
+    assert up.process.wait(_PATIENCE_S) == 0
+    gone, alive = psutil.wait_procs(cores, timeout=20)
+    assert not alive and len(gone) == len(cores)
