@@ -73,5 +73,7 @@ async def test_info_names_the_engine(stub: decomposer_pb2_grpc.DecomposerService
 
 def test_unknown_engine_is_refused_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARGO_DECOMPOSER_ENGINE", "oracle")
-    with pytest.raises(SettingsError, match=r"ARGO_DECOMPOSER_ENGINE: .*one of builtin, vllm, openai, scripted, got 'oracle'"):
+    with pytest.raises(
+        SettingsError, match=r"ARGO_DECOMPOSER_ENGINE: .*one of builtin, vllm, openai, scripted, got 'oracle'"
+    ):
         load(DecomposerSettings)
