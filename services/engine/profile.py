@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from argo.errors import InvalidArgumentError
 from services.engine.port import EngineOptionError
 
-__all__ = ["Profile", "RoleSampling", "check_options", "load_profile", "profile_names"]
+__all__ = ["Change", "Profile", "RoleSampling", "changes", "check_options", "load_profile", "profile_names"]
 
 _FOLDER: Final = Path(__file__).parent / "profiles"
 
@@ -49,6 +50,8 @@ class Profile(BaseModel):
     """When not to use it."""
     source: str = ""
     """Where its options are described."""
+    status: str = Field(default="", pattern=r"^$|^(default|removed) since version \d")
+    """Where vLLM does it by default, or no longer has it: since which version."""
     effect: str = ""
     """What was measured, and on what; empty where nothing was."""
     model: str
@@ -61,6 +64,44 @@ class Profile(BaseModel):
     def label(self) -> str:
         """Name and version, such as "params@1"."""
         return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One setting in which two profiles differ."""
+
+    setting: str
+    """Such as "model", "synthesizer.max_tokens" or "dtype"."""
+    before: Any
+    """None where the first does not set it."""
+    after: Any
+    """None where the second does not set it."""
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"{self.setting}={_json(self.after)}"
+        return f"{self.setting} {_json(self.before)} -> {'unset' if self.after is None else _json(self.after)}"
+
+
+def changes(before: Profile, after: Profile) -> tuple[Change, ...]:
+    """What the second profile does otherwise than the first: model, sampling, then options by name."""
+    one, other = _settings(before), _settings(after)
+    return tuple(
+        Change(name, one.get(name), other.get(name))
+        for name in dict.fromkeys([*one, *other])
+        if one.get(name) != other.get(name)
+    )
+
+
+def _settings(profile: Profile) -> dict[str, Any]:
+    flat: dict[str, Any] = {"model": profile.model}
+    for role in ("decomposer", "synthesizer"):
+        flat |= {f"{role}.{name}": value for name, value in getattr(profile, role).model_dump().items()}
+    return flat | dict(sorted(profile.engine.items()))
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def profile_names() -> tuple[str, ...]:
