@@ -241,7 +241,7 @@ class Bench:
         for place, role in enumerate(("DECOMPOSER", "SYNTHESIZER")):
             settings |= {
                 f"ARGO_{role}_PORT": str(ports[role]),
-                f"ARGO_{role}_ENGINE": "vllm",
+                f"ARGO_{role}_ENGINE": arguments.engine,
                 f"ARGO_{role}_MODEL": model,
                 f"ARGO_{role}_PROFILE": arguments.profile,
                 f"ARGO_{role}_ENGINE_OPTIONS": json.dumps(options),
@@ -460,6 +460,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--kv-gib", type=float, default=16.0, help="KV cache of an engine; 0 leaves it to the share")
     made.add_argument("--share", type=float, default=0.1, help="of a GPU's memory that must be free for an engine")
     made.add_argument("--no-gpu", action="store_true", help="vLLM's CPU build, for a rehearsal")
+    made.add_argument("--engine", default="vllm", help="scripted for a rehearsal without vLLM")
     made.add_argument("--percent", type=int, default=100, help="of the tokens that are generated, for a rehearsal")
     made.add_argument("--expected-batch", type=int, default=16)
     made.add_argument("--askers", type=int, default=4, help="load generators")
