@@ -262,6 +262,14 @@ class VllmModel:
         info.gpus.extend(gpu_facts(self._settings.gpus))
         return info
 
+    async def start_trace(self) -> None:
+        """Let vLLM's profiler record, which the option profiler_config has set up."""
+        await self._engine.start_profile()
+
+    async def stop_trace(self) -> None:
+        """Have the profiler write what it recorded; returns when the files are there."""
+        await self._engine.stop_profile()
+
     async def close(self) -> None:
         """Stop the core's processes."""
         if self._engine is not None:

@@ -17,8 +17,8 @@ _LINES = [
     line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.strip() and not line.startswith("#")
 ]
 _PINS = dict(line.split("==") for line in _LINES)
-# Gigabytes that neither `make ask` nor `make test` installs.
-_UNPINNED_EXTRAS = {"llm", "sentence-transformers"}
+# What neither `make ask` nor `make test` installs: gigabytes, and a client for one source of models.
+_UNPINNED_EXTRAS = {"llm", "sentence-transformers", "modelscope"}
 
 
 def _requirements() -> list[Requirement]:

@@ -43,7 +43,7 @@ _EXTRAS = {
     "argo": (),
     "deploy": (),
     "orchestrator": ("orchestrator",),
-    "services.engine": ("llm", "openai"),
+    "services.engine": ("llm", "openai", "fetch", "modelscope"),
     "services.lexicon": ("builtin",),
     "services.decomposer": ("builtin",),
     "services.synthesizer": ("builtin",),
