@@ -11,23 +11,25 @@ import dataclasses
 import importlib.metadata
 import itertools
 import logging
-import math
+import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final
 
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from argo.v1 import types_pb2
 from services.engine.gpu import check_gpus, gpu_facts
+from services.engine.leash import Leash
 from services.engine.port import (
     EngineDeadError,
     EngineOptionError,
     Generated,
     GenerationRequest,
-    GenerationTiming,
 )
 from services.engine.profile import check_options
 from services.engine.settings import EngineSettings
+from services.engine.vllm_output import Progress, label_probabilities, until
 
 __all__ = ["VllmModel"]
 
@@ -40,8 +42,18 @@ _FIXED: Final[Mapping[str, Any]] = {
 }
 _OURS: Final = ("model", "device_ids", "tensor_parallel_size", "gpu_memory_utilization")
 """Options that settings of their own stand for."""
+_ENVIRONMENT: Final[Mapping[str, str]] = {
+    # By default the core is forked off this process on GPUs, with gRPC's listening sockets, its threads' locks and the
+    # event loop's signal pipe. `vllm serve` does not do that either.
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    # Reports the machine and the model to vLLM's makers.
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""What vLLM is told through its environment, unless the operator tells it otherwise."""
 _PRIORITY_PER_S: Final = 1000
 """Priorities are whole numbers; a millisecond of deadline tells two requests apart."""
+_NO_LIMIT_S: Final = 600.0
+"""Deadline, for its place in the queue, of a request that has none."""
 
 
 class VllmModel:
@@ -62,6 +74,7 @@ class VllmModel:
         # vLLM ships no types that hold across its versions.
         self._engine: Any = None
         self._tokenizer: Any = None
+        self._leash: Leash | None = None
         self._numbers = itertools.count(1)
         self._unfinished = 0
         self._prompt_tokens = 0
@@ -88,8 +101,11 @@ class VllmModel:
 
     async def start(self) -> None:
         """Load the model; see the port."""
+        # Before its import, which reads some of it.
+        self._prepare_environment()
         arguments, async_llm = self._arguments()
         check_gpus(self._settings.gpus, self._settings.gpu_memory_share)
+        self._leash = Leash()
         try:
             # In the event loop's own thread, since AsyncLLM ties its output handler to the running loop.
             self._engine = async_llm.from_engine_args(arguments)
@@ -97,6 +113,12 @@ class VllmModel:
             _LOG.error("vLLM cannot start %s", self._model, exc_info=error)
             raise NotReadyError(f"vLLM cannot start model {self._model!r}: {_first_line(error)}") from error
         self._tokenizer = self._engine.tokenizer
+
+    def _prepare_environment(self) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if Path(self._model).is_dir():
+            os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
     def _arguments(self) -> tuple[Any, Any]:
         """Checked AsyncEngineArgs, and the class of the engine."""
@@ -127,12 +149,12 @@ class VllmModel:
         prompt = self._encode(request)
         sampling, labels = self._sampling(request, len(prompt))
         parts: list[str] = []
-        state = _Progress(len(prompt))
+        state = Progress(len(prompt))
         self._unfinished += 1
         try:
             outputs = self._outputs(prompt, sampling, request)
             async with contextlib.aclosing(outputs):
-                async for output in _until(outputs, request.time_limit_s, state):
+                async for output in until(outputs, request.time_limit_s, state):
                     delta = state.take(output)
                     if delta:
                         parts.append(delta)
@@ -152,15 +174,16 @@ class VllmModel:
             completion_tokens=state.completion_tokens,
             cached_tokens=state.cached_tokens,
             timing=state.timing(),
-            probabilities=_probabilities(state.logprobs, labels),
+            probabilities=label_probabilities(state.logprobs, labels),
         )
 
     def _outputs(self, prompt: list[int], sampling: Any, request: GenerationRequest) -> AsyncGenerator[Any, None]:
         from vllm.inputs import TokensPrompt
 
         priority = 0
-        if self._by_priority and request.time_limit_s is not None:
-            priority = int((time.monotonic() + request.time_limit_s) * _PRIORITY_PER_S)
+        if self._by_priority:
+            limit_s = _NO_LIMIT_S if request.time_limit_s is None else request.time_limit_s
+            priority = int((time.monotonic() + limit_s) * _PRIORITY_PER_S)
         outputs: AsyncGenerator[Any, None] = self._engine.generate(
             TokensPrompt(prompt_token_ids=prompt), sampling, f"argo-{next(self._numbers)}", priority=priority
         )
@@ -272,72 +295,11 @@ class VllmModel:
 
     async def close(self) -> None:
         """Stop the core's processes."""
+        # Both wait for processes to end.
         if self._engine is not None:
-            # Waits for processes to end.
             await asyncio.to_thread(self._engine.shutdown)
-
-
-class _Progress:
-    """What has come of one generation so far."""
-
-    def __init__(self, prompt_tokens: int) -> None:
-        self.prompt_tokens = prompt_tokens
-        self.completion_tokens = 0
-        self.cached_tokens = 0
-        self.finish_reason: Literal["stop", "length", "time"] = "length"
-        self.logprobs: Mapping[int, Any] | None = None
-        self._metrics: Any = None
-
-    def take(self, output: Any) -> str:
-        """Take in one output, and return its text."""
-        completion = output.outputs[0]
-        self.completion_tokens += len(completion.token_ids)
-        self.cached_tokens = output.num_cached_tokens or self.cached_tokens
-        self._metrics = output.metrics or self._metrics
-        if completion.logprobs and self.logprobs is None:
-            self.logprobs = completion.logprobs[0]
-        if completion.finish_reason == "stop":
-            self.finish_reason = "stop"
-        return str(completion.text)
-
-    def timing(self) -> GenerationTiming:
-        """Queue, prefill and decode by the engine core's own clock; zeros where nothing came."""
-        metrics = self._metrics
-        if metrics is None or not metrics.first_token_ts:
-            return GenerationTiming()
-        return GenerationTiming(
-            queue_s=max(0.0, metrics.scheduled_ts - metrics.queued_ts),
-            prefill_s=max(0.0, metrics.first_token_ts - metrics.scheduled_ts),
-            decode_s=max(0.0, metrics.last_token_ts - metrics.first_token_ts),
-        )
-
-
-async def _until(outputs: AsyncGenerator[Any, None], limit_s: float | None, state: _Progress) -> AsyncIterator[Any]:
-    """Outputs until they end or the time is up, which the progress then says."""
-    deadline = None if limit_s is None else asyncio.get_running_loop().time() + limit_s
-    while True:
-        try:
-            # The limit is around the waiting alone: a slow reader is not the engine's delay.
-            async with asyncio.timeout_at(deadline):
-                output = await anext(outputs)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            state.finish_reason = "time"
-            return
-        yield output
-
-
-def _probabilities(logprobs: Mapping[int, Any] | None, labels: Sequence[int]) -> tuple[float, ...]:
-    """Probabilities of the labels among themselves; empty where there are none."""
-    if not labels or not logprobs:
-        return ()
-    found = [logprobs[label].logprob if label in logprobs else -math.inf for label in labels]
-    highest = max(found)
-    if math.isinf(highest):
-        return ()
-    masses = [math.exp(one - highest) for one in found]
-    return tuple(mass / sum(masses) for mass in masses)
+        if self._leash is not None:
+            await asyncio.to_thread(self._leash.release)
 
 
 def _kv_bytes_per_token(config: Any) -> int:
