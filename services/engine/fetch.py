@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -30,8 +29,8 @@ PATTERNS: Final = (
     "README.md",
 )
 """Files that are fetched: weights, config, tokenizer. Pickled weights are not, since loading them runs code."""
-_REMOTE_STATE: Final = ".cache"
-"""Folder in which the hub's client keeps what it needs to go on with a broken download."""
+_CLIENT_STATE: Final = (".cache", "._____temp", ".msc", ".mv")
+"""Where the hubs' clients keep what they need to go on with a broken download; no part of the model."""
 
 Download = Callable[[str, Path, str | None, str | None], str]
 """Brings the files of (model, folder, revision, endpoint) and returns the exact revision that they are of."""
@@ -76,7 +75,6 @@ def fetch(
     problems = checkpoint_problems(folder)
     if problems:
         raise NotReadyError(f"{model} came without all that a start needs: {'; '.join(problems)}")
-    shutil.rmtree(folder / _REMOTE_STATE, ignore_errors=True)
     return _write_manifest(folder, model, source, revision, commit)
 
 
@@ -93,7 +91,7 @@ def _write_manifest(folder: Path, model: str, source: str, revision: str | None,
     files = {
         str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": hash_of(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path.name != MANIFEST and path.relative_to(folder).parts[0] not in _CLIENT_STATE
     }
     manifest = {
         "model": model,
