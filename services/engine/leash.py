@@ -20,6 +20,7 @@ __all__ = ["Leash"]
 
 _POLL_S: Final = 1.0
 """Between two looks at what the service has started; an engine starts its processes once."""
+_RELEASED: Final = b"."
 
 
 class Leash:
@@ -41,9 +42,9 @@ class Leash:
             )
 
     def release(self) -> None:
-        """End the watcher, which first kills what is still there."""
+        """End the watcher and leave alone what is there; what it was for has been ended in an orderly way."""
         if self._watcher is not None:
-            self._watcher.communicate()
+            self._watcher.communicate(_RELEASED)
 
 
 def _descendants(pid: int) -> set[int]:
@@ -58,7 +59,7 @@ def _descendants(pid: int) -> set[int]:
 
 
 def _watch(pid: int) -> None:
-    """Follow a process's descendants until its end of the pipe closes, and kill them then."""
+    """Follow a process's descendants until its end of the pipe closes, and kill them unless it was released first."""
     # A descriptor stays with its process, where a pid may come to be another's.
     held: dict[int, int] = {}
     while not select.select([sys.stdin], [], [], _POLL_S)[0]:
@@ -68,6 +69,8 @@ def _watch(pid: int) -> None:
         for new in there - held.keys():
             with contextlib.suppress(OSError):
                 held[new] = os.pidfd_open(new)
+    if os.read(sys.stdin.fileno(), 1) == _RELEASED:
+        return
     for descriptor in held.values():
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)

@@ -17,6 +17,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from argo.v1 import types_pb2
 from services.engine.gpu import check_gpus, gpu_facts
@@ -103,15 +105,20 @@ class VllmModel:
         """Load the model; see the port."""
         # Before its import, which reads some of it.
         self._prepare_environment()
-        arguments, async_llm = self._arguments()
         check_gpus(self._settings.gpus, self._settings.gpu_memory_share)
+        arguments, async_llm = self._arguments()
         self._leash = Leash()
         try:
             # In the event loop's own thread, since AsyncLLM ties its output handler to the running loop.
             self._engine = async_llm.from_engine_args(arguments)
-        except (ValueError, OSError, RuntimeError) as error:
-            _LOG.error("vLLM cannot start %s", self._model, exc_info=error)
-            raise NotReadyError(f"vLLM cannot start model {self._model!r}: {_first_line(error)}") from error
+        except BaseException as error:
+            self._leash.release()
+            if isinstance(error, ValidationError):
+                raise _refused(_first_problem(error)) from error
+            if isinstance(error, ValueError | OSError | RuntimeError):
+                _LOG.error("vLLM cannot start %s", self._model, exc_info=error)
+                raise NotReadyError(f"vLLM cannot start model {self._model!r}: {_first_line(error)}") from error
+            raise
         self._tokenizer = self._engine.tokenizer
 
     def _prepare_environment(self) -> None:
@@ -130,6 +137,8 @@ class VllmModel:
             raise NotReadyError(
                 f"engine vllm needs the package vllm, which cannot be imported here: {_first_line(error)}"
             ) from error
+        if Path(self._model).is_absolute() and not Path(self._model).exists():
+            raise NotReadyError(f"model must be a folder or a name on the hub, and there is no {self._model}")
         options = {**self._options, **_FIXED, "model": self._model}
         taken = sorted(settings.engine_options.keys() & {*_OURS, *_FIXED})
         if taken:
@@ -141,8 +150,10 @@ class VllmModel:
         check_options(options, {entry.name for entry in dataclasses.fields(AsyncEngineArgs)}, f"vLLM {_version()}")
         try:
             return AsyncEngineArgs(**options), AsyncLLM
+        except ValidationError as error:
+            raise _refused(_first_problem(error)) from error
         except (ValueError, TypeError) as error:
-            raise EngineOptionError(f"vLLM {_version()} refuses the engine options: {_first_line(error)}") from error
+            raise _refused(_first_line(error)) from error
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
         """Yield text deltas, and last the whole; see the port."""
@@ -235,7 +246,8 @@ class VllmModel:
                 **drawn, max_tokens=1, allowed_token_ids=labels, logprob_token_ids=labels, logprobs=len(labels)
             ), labels
         constraint = StructuredOutputsParams(choice=list(request.choices))
-        most = min(max(map(len, tokens)) + 2, room)
+        # The grammar ends it, however the model cuts the choice into tokens; none is shorter than a byte.
+        most = min(max(len(choice.encode()) for choice in request.choices) + 1, room)
         return SamplingParams(**drawn, max_tokens=most, structured_outputs=constraint), []
 
     def _mapped(self, error: Exception) -> Exception:
@@ -318,6 +330,16 @@ def _version() -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(distribution)
     return ""
+
+
+def _refused(problem: str) -> EngineOptionError:
+    return EngineOptionError(f"vLLM {_version()} refuses the engine options: {problem}")
+
+
+def _first_problem(error: ValidationError) -> str:
+    """What pydantic, which checks vLLM's options, found first."""
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc'])) or error.title}: {problem['msg']}"
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -49,7 +49,11 @@ def _service() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]
 
 def _held(watcher: psutil.Process) -> int:
     """Processes of which the watcher holds a descriptor."""
-    links = [os.readlink(path) for path in Path(f"/proc/{watcher.pid}/fd").iterdir()]
+    links = []
+    for path in Path(f"/proc/{watcher.pid}/fd").iterdir():
+        # It may be closed between the listing and here.
+        with suppress(FileNotFoundError):
+            links.append(os.readlink(path))
     return links.count("anon_inode:[pidfd]")
 
 
@@ -77,9 +81,18 @@ def test_a_watcher_ignores_what_its_service_did_not_start() -> None:
         other.wait()
 
 
-def test_a_released_watcher_is_gone() -> None:
-    before = {one.pid for one in psutil.Process().children()}
-    leash = Leash()
-    (watcher,) = [one for one in psutil.Process().children() if one.pid not in before]
-    leash.release()
-    assert not watcher.is_running()
+def test_a_released_watcher_is_gone_and_has_killed_nothing() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        leash = Leash()
+        (watcher,) = [one for one in psutil.Process().children() if one.pid != child.pid]
+        until = time.monotonic() + 30
+        while _held(watcher) < 1:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        leash.release()
+        assert not watcher.is_running()
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
