@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from argo.v1 import types_pb2
 from services.engine.port import EngineOptionError
 
-__all__ = ["check_gpus", "gpu_count", "gpu_facts"]
+__all__ = ["Memory", "check_gpus", "check_memory", "gpu_count", "gpu_facts"]
+
+
+class Memory(Protocol):
+    """Memory of one GPU in bytes, as NVML tells it."""
+
+    total: int
+    free: int
 
 
 @contextlib.contextmanager
@@ -55,20 +62,34 @@ def check_gpus(gpus: Sequence[int], share: float | None) -> None:
                 f"gpus names {', '.join(map(str, gpus))}, but NVIDIA's driver cannot be asked: install nvidia-ml-py "
                 "and the driver, or leave gpus unset"
             )
-        there = int(nvml.nvmlDeviceGetCount())
-        if len(gpus) > there:
-            raise EngineOptionError(f"gpus must name at most {there} GPUs, which this machine has, got {len(gpus)}")
-        wrong = [index for index in gpus if index >= there]
-        if wrong:
-            raise EngineOptionError(f"gpus must be in 0..{there - 1}, got {wrong[0]}")
-        for index in gpus if share is not None else ():
-            memory = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByIndex(index))
-            wanted = int(memory.total * (share or 0.0))
-            if wanted > memory.free:
-                raise EngineOptionError(
-                    f"gpu_memory_share must leave what others hold on GPU {index}: {share:g} of "
-                    f"{_gib(memory.total)} is {_gib(wanted)}, got {_gib(memory.free)} free"
-                )
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        check_memory(gpus, share, [nvml.nvmlDeviceGetMemoryInfo(handle) for handle in handles])
+
+
+def check_memory(gpus: Sequence[int], share: float | None, there: Sequence[Memory]) -> None:
+    """The same against GPUs that are known.
+
+    Args:
+        gpus: Physical indexes.
+        share: Share of each GPU's memory to take; None leaves that to the engine.
+        there: Memory of each GPU of the machine, by index.
+
+    Raises:
+        EngineOptionError: As for :func:`check_gpus`.
+    """
+    if len(gpus) > len(there):
+        raise EngineOptionError(f"gpus must name at most {len(there)} GPUs, which this machine has, got {len(gpus)}")
+    wrong = [index for index in gpus if index >= len(there)]
+    if wrong:
+        raise EngineOptionError(f"gpus must be in 0..{len(there) - 1}, got {wrong[0]}")
+    for index in gpus if share is not None else ():
+        memory = there[index]
+        wanted = int(memory.total * (share or 0.0))
+        if wanted > memory.free:
+            raise EngineOptionError(
+                f"gpu_memory_share must leave what others hold on GPU {index}: {share:g} of "
+                f"{_gib(memory.total)} is {_gib(wanted)}, got {_gib(memory.free)} free"
+            )
 
 
 def gpu_facts(gpus: Sequence[int]) -> list[types_pb2.Gpu]:

@@ -1,0 +1,114 @@
+"""The canary: silence is probed, real tokens are trusted, a dead core ends the watch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from fake_model import FakeModel
+
+from argo.errors import UnavailableError
+from services.engine.canary import Canary, WatchedModel
+from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
+from services.engine.warm_up import finished
+
+_REQUEST = GenerationRequest((Message("user", "hello"),), Sampling(max_tokens=2), kind="answer")
+
+
+@pytest.fixture
+def inner() -> FakeModel:
+    return FakeModel()
+
+
+@contextlib.asynccontextmanager
+async def _watching(
+    model: WatchedModel, interval_s: float = 0.02, timeout_s: float = 0.05
+) -> AsyncIterator[asyncio.Queue[bool]]:
+    health: asyncio.Queue[bool] = asyncio.Queue()
+    watch = asyncio.create_task(Canary(model, interval_s, timeout_s).watch(health.put))
+    try:
+        yield health
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_a_hung_engine_is_not_serving_until_it_answers_again(inner: FakeModel) -> None:
+    async with _watching(WatchedModel(inner)) as health:
+        inner.thawed.clear()
+        assert await asyncio.wait_for(health.get(), 5) is False
+        inner.thawed.set()
+        assert await asyncio.wait_for(health.get(), 5) is True
+        assert health.empty()
+
+
+async def test_an_engine_that_fails_its_canary_is_not_serving(inner: FakeModel) -> None:
+    inner.failure = UnavailableError("no")
+    async with _watching(WatchedModel(inner)) as health:
+        assert await asyncio.wait_for(health.get(), 5) is False
+        inner.failure = None
+        assert await asyncio.wait_for(health.get(), 5) is True
+
+
+async def test_no_canary_sings_while_real_tokens_flow(inner: FakeModel) -> None:
+    model = WatchedModel(inner)
+    async with _watching(model, interval_s=0.5):
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            await finished(model, _REQUEST)
+    assert {request.kind for request in inner.requests} == {"answer"}
+
+
+async def test_a_silent_engine_is_asked_for_one_token(inner: FakeModel) -> None:
+    async with _watching(WatchedModel(inner)):
+        async with asyncio.timeout(5):
+            while len(inner.requests) < 3:
+                await asyncio.sleep(0.005)
+    assert {(request.kind, request.sampling.max_tokens) for request in inner.requests} == {("canary", 1)}
+
+
+async def test_a_canary_that_waits_while_others_are_answered_does_not_fail(inner: FakeModel) -> None:
+    model = WatchedModel(inner)
+    async with _watching(model, interval_s=0.02, timeout_s=0.2) as health:
+        # Canaries hang, and the rest is served: a full engine under a policy that lets others go first.
+        inner.thawed.clear()
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            model.last_sign_at = time.monotonic()
+            await asyncio.sleep(0.05)
+        assert health.empty()
+
+
+async def test_a_generation_cut_by_its_time_limit_is_no_sign_of_life(inner: FakeModel) -> None:
+    class _Late(FakeModel):
+        async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
+            yield Generated("", "time")
+
+    model = WatchedModel(_Late())
+    before = model.last_sign_at
+    await finished(model, _REQUEST)
+    assert model.last_sign_at == before
+
+
+async def test_a_dead_core_ends_the_watch_within_a_second_even_while_a_canary_hangs(inner: FakeModel) -> None:
+    inner.thawed.clear()
+    health: asyncio.Queue[bool] = asyncio.Queue()
+    watch = asyncio.create_task(Canary(WatchedModel(inner), 0.02, 60).watch(health.put))
+    async with asyncio.timeout(5):
+        while not inner.requests:
+            await asyncio.sleep(0.005)
+    inner.dead = True
+    began = time.monotonic()
+    with pytest.raises(EngineDeadError):
+        await asyncio.wait_for(watch, 5)
+    assert time.monotonic() - began < 1
+    assert inner.unfinished == 0
+
+
+async def test_a_core_that_dies_under_the_canary_ends_the_watch(inner: FakeModel) -> None:
+    inner.failure = EngineDeadError("gone")
+    with pytest.raises(EngineDeadError):
+        await asyncio.wait_for(Canary(WatchedModel(inner), 0.02, 60).watch(asyncio.Queue[bool]().put), 5)
