@@ -7,6 +7,7 @@ focus is kept whatever the others say.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ _FUSION_OFFSET: Final = 20.0
 _NOT_WORD: Final = re.compile(r"[\W_]+")
 
 
+# Searches of one question, and of questions about one thing, find the same passages again and again.
+@functools.lru_cache(maxsize=2_048)
 def normalise(text: str) -> str:
     """The text as it counts for telling whether two searches or passages are the same."""
     return _NOT_WORD.sub(" ", text.casefold()).strip()

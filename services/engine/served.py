@@ -73,6 +73,8 @@ class ServedModel:
         self._settings = settings
         self.profile = load_profile(settings.profile)
         self.model = make_model(settings, telemetry)
+        self.max_model_len = 0
+        """Most tokens of a prompt and what follows it; 0 before the start, or where the engine does not say."""
         self._alone: Pace | None = None
         self._running: RunningPace | None = None
 
@@ -88,6 +90,8 @@ class ServedModel:
             ArgoError: See the port's start.
         """
         await self.model.start()
+        # Once: describing an engine asks the driver of its GPUs.
+        self.max_model_len = self.model.describe().max_model_len
         self._alone = await run_warm_up(self.model, requests, self._settings.expected_batch)
         self._running = RunningPace(self._alone)
 

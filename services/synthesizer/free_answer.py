@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final, cast
 
 from argo.errors import InvalidArgumentError, UnavailableError
+from services.engine.coalesce import coalesced
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
 from services.engine.served import ServedModel
 from services.synthesizer.builtin import BuiltinEngine
@@ -142,8 +143,8 @@ class FreeAnswer:
             kind="answer",
         )
         try:
-            parts = cast("AsyncGenerator[str | Generated, None]", self._served.model.generate(asked))
-            async with contextlib.aclosing(parts):
+            written = cast("AsyncGenerator[str | Generated, None]", self._served.model.generate(asked))
+            async with contextlib.aclosing(coalesced(written, self._rules.delta_interval_s)) as parts:
                 async for part in parts:
                     if isinstance(part, Generated):
                         self._ended(part)

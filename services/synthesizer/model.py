@@ -222,7 +222,7 @@ class ModelEngine:
 
     def _evidence_tokens(self, max_tokens: int, texts: Sequence[str]) -> int:
         """The budget of passages, and no more than the model has room for beside the other texts and the answer."""
-        most_len = self._model.describe().max_model_len
+        most_len = self._served.max_model_len
         if not most_len:
             return self._rules.evidence_tokens
         others = _PROMPT_RESERVE + max_tokens + self._rules.draft_tokens + sum(map(self._count_tokens, texts))

@@ -89,6 +89,7 @@ class PacedModel(ServedModel):
     def __init__(self, model: LanguageModel, pace: Pace | None = None) -> None:
         super().__init__(EngineSettings(engine="scripted"))
         self.model = WatchedModel(model)
+        self.max_model_len = model.describe().max_model_len
         self._running = None if pace is None else RunningPace(pace)
 
 
@@ -108,7 +109,9 @@ def engine(
     """The engine under test."""
     sampling = RoleSampling(max_tokens=64, temperature=temperature)
     served = PacedModel(model, pace)
-    return ModelEngine(served, extractive(), sampling, rules or ModelRules(), cached_answers=cached_answers)
+    return ModelEngine(
+        served, extractive(), sampling, rules or ModelRules(delta_interval_s=0.0), cached_answers=cached_answers
+    )
 
 
 async def synthesized(under_test: ModelEngine, request: SynthesisRequest) -> tuple[list[str], Answer]:
