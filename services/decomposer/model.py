@@ -9,8 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from argo import limits
-from argo.errors import UnavailableError
+from argo.errors import InvalidArgumentError, UnavailableError
 from argo.v1 import types_pb2
 from services.decomposer.builtin import BuiltinEngine
 from services.decomposer.engine import Subquery, SubqueryRequest
@@ -25,9 +24,8 @@ __all__ = ["ModelEngine", "parse_subquery"]
 
 _LOG = logging.getLogger(__name__)
 
-_LABEL: Final = re.compile(
-    r"^\s*(?:[-*\u2022]|\d{1,2}[.)])?\s*(?:(?:search|sub-?query|query)\s*(?:\d+\s*)?[:=]\s*)?", re.I
-)
+# A digit behind the mark makes it part of a word: "38.401 handover", "-40 dBm".
+_LABEL: Final = re.compile(r"(?:[-*\u2022](?!\d)|\d{1,2}[.)](?!\d)|(?:search|sub-?query|query)\s*\d*\s*[:=])", re.I)
 _QUOTES: Final = "\"'`\u201c\u201d\u2018\u2019"
 _REFUSAL: Final = re.compile(r"\b(?:as an ai|i (?:cannot|can't|am unable|don't)|sorry|here (?:is|are) )", re.IGNORECASE)
 _MARKUP: Final = re.compile(r"[<>{}\[\]|\\]|\*\*|^#|https?://")
@@ -36,13 +34,12 @@ _MARGIN_S: Final = 0.005
 
 
 def parse_subquery(text: str) -> str | None:
-    """The search in what a model wrote: its first line, without label, list mark and quotes.
+    """The search in what a model wrote: its first line, without labels, list marks and quotes, white space folded.
 
     Returns:
         None where that is no search: empty, too long, markup, a refusal, or no word at all.
     """
-    line = next((line for line in text.splitlines() if line.strip()), "")
-    line = _LABEL.sub("", line, count=1).strip().strip(_QUOTES).strip()
+    line = _bare(next((line for line in text.splitlines() if line.strip()), ""))
     words = [word for word in line.split() if any(character.isalnum() for character in word)]
     if not _WORDS[0] <= len(words) <= _WORDS[1] or len(line) < 3 or len(line) > 400:
         return None
@@ -51,7 +48,18 @@ def parse_subquery(text: str) -> str | None:
     # A model that has lost its way says one thing again and again.
     if len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) // 2:
         return None
-    return line[: limits.QUESTION_CHARACTERS]
+    return line
+
+
+def _bare(line: str) -> str:
+    """A line without what stands around a search, however often and in whichever order."""
+    before = ""
+    line = " ".join(line.split())
+    while line != before:
+        before, line = line, line.strip(_QUOTES).strip()
+        if label := _LABEL.match(line):
+            line = line[label.end() :].strip()
+    return line
 
 
 class ModelEngine:
@@ -73,7 +81,7 @@ class ModelEngine:
         )
         self._always = always
         self.fallbacks = 0
-        """Subqueries that the rules worded because what the model wrote was none."""
+        """Subqueries that the rules worded because what the model wrote was none, or came too late."""
 
     @property
     def name(self) -> str:
@@ -107,16 +115,20 @@ class ModelEngine:
             generated = await self._served.whole(self._request(request))
         except EngineDeadError:
             raise
-        except UnavailableError as error:
+        except (UnavailableError, InvalidArgumentError) as error:
+            # Also a prompt too long for the model, which is not the caller's doing: its bounds are ours.
             _LOG.warning("the model worded no subquery: %s", error)
             by_rules = await self._rules.word_subquery(request)
             return dataclasses.replace(by_rules, degradation="the model failed; the rules worded the search")
-        text = parse_subquery(generated.text)
+        # A search that the time limit cut off may lack the very word that it was for.
+        late = generated.finish_reason == "time"
+        text = None if late else parse_subquery(generated.text)
         if text is None:
             self.fallbacks += 1
             text = (await self._rules.word_subquery(request)).text
         return Subquery(
             text,
+            degradation="the model ran out of time; the rules worded the search" if late else "",
             prompt_tokens=generated.prompt_tokens,
             completion_tokens=generated.completion_tokens,
             cached_tokens=generated.cached_tokens,
