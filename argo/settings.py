@@ -121,6 +121,10 @@ def load(settings: type[_S], environ: Mapping[str, str] | None = None) -> _S:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
+            if not problem["loc"]:
+                # It is about several settings, and what was given is all of them, keys and tokens too.
+                lines.append(f"{prefix}*: {problem['msg'].removeprefix('Value error, ')}")
+                continue
             where = "_".join(str(part) for part in problem["loc"]).upper()
             name = where if where.startswith(prefix) else f"{prefix}{where}"
             lines.append(f"{name}: {problem['msg']}, got {problem.get('input')!r}")

@@ -6,37 +6,27 @@ Exit codes: 0 done; 1 a problem was found, or the engine failed; 2 wrong usage o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from argo.errors import ArgoError, InvalidArgumentError, NotFoundError
+from argo.errors import InvalidArgumentError
 from argo.rpc import TlsFiles
 from argo.settings import ClientSettings, load
-from services.engine import console, doctor
-from services.engine.bench import MIX, Load, Workload, run_level
-from services.engine.factory import make_model
+from services.engine import console, doctor, measure
+from services.engine.console import EXIT_FAILED, errors_told
 from services.engine.fetch import SOURCES
 from services.engine.fetch import fetch as fetch_model
-from services.engine.port import LanguageModel
 from services.engine.profile import Profile, changes, load_profile, profile_names
-from services.engine.settings import EngineSettings
+from services.engine.settings import engine_settings
 from services.engine.shape import load_shape
-from services.engine.size import Demand, checked_size, parse_bytes
-from services.engine.torch_trace import write_trace
+from services.engine.size import Demand, checked_size, fits, parse_bytes, size_of, what_would_fit
 
 __all__ = ["app", "main"]
-
-_EXIT_FAILED: Final = 1
-_EXIT_MISTAKE: Final = 2
-_MISTAKES: Final = (InvalidArgumentError, NotFoundError)
 
 app = typer.Typer(
     name="python -m services.engine",
@@ -49,23 +39,6 @@ app = typer.Typer(
 )
 
 _Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, one object a line.")]
-_Engine = Annotated[str, typer.Option(help="vllm, openai or scripted.")]
-_Model = Annotated[str, typer.Option(help="Name or folder of the model; empty takes the profile's.")]
-_ProfileName = Annotated[str, typer.Option("--profile", help="Profile of the engine.")]
-_Gpus = Annotated[str, typer.Option(help='Physical GPUs, such as "0" or "1,2".')]
-_Share = Annotated[float | None, typer.Option(help="Share of each GPU's memory to take; unset takes the profile's.")]
-_Options = Annotated[str, typer.Option("--engine-options", help="vLLM's own options as a JSON object.")]
-
-
-@contextlib.contextmanager
-def _errors_told() -> Iterator[None]:
-    try:
-        yield
-    except ArgoError as error:
-        console.complain(error.message)
-        raise typer.Exit(_EXIT_MISTAKE if isinstance(error, _MISTAKES) else _EXIT_FAILED) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
 
 
 # --- profiles --------------------------------------------------------------------------------------------------------
@@ -78,7 +51,7 @@ def profiles(
     as_json: _Json = False,
 ) -> None:
     """List the profiles, show one, or compare two."""
-    with _errors_told():
+    with errors_told():
         if name is None:
             if against is not None:
                 raise InvalidArgumentError("against needs the name of a profile before it")
@@ -133,17 +106,22 @@ def size(
     gpu_memory: Annotated[str, typer.Option(help="Memory of one GPU, such as 12GiB or 24GB.")],
     max_len: Annotated[int, typer.Option(min=1, help="Tokens of prompt and answer together.")] = 4_096,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests of that length at once.")] = 1,
-    dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
-    quantization: Annotated[str, typer.Option(help="As vLLM names it; empty takes the checkpoint's.")] = "",
-    kv_dtype: Annotated[str, typer.Option(help="auto, or fp8.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto (the checkpoint's), bfloat16, float16 or float32.")] = "auto",
+    quantization: Annotated[str, typer.Option(help="Such as fp8_per_tensor; empty takes the checkpoint's.")] = "",
+    kv_dtype: Annotated[str, typer.Option(help="auto (the model's), or fp8.")] = "auto",
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
     share: Annotated[float, typer.Option(help="Share of each GPU's memory to take.")] = 0.9,
+    max_num_seqs: Annotated[int, typer.Option(min=1, help="Sequences of one step.")] = 256,
     max_num_batched_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one step.")] = 8_192,
     eager: Annotated[bool, typer.Option("--eager", help="Without CUDA graphs.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Compute weights, KV cache, the largest max_model_len and concurrency; refuse what cannot fit with what would."""
-    with _errors_told():
+    """Compute weights, KV cache, the largest max_model_len and concurrency.
+
+    What cannot fit leaves with 2, and says what would. Weights and KV cache are arithmetic; what vLLM needs beside them
+    is an estimate.
+    """
+    with errors_told():
         demand = Demand(
             shape=load_shape(model),
             gpu_memory=parse_bytes(gpu_memory),
@@ -154,13 +132,16 @@ def size(
             kv_dtype=kv_dtype,
             tensor_parallel=tensor_parallel,
             share=share,
+            max_num_seqs=max_num_seqs,
             max_num_batched_tokens=max_num_batched_tokens,
             eager=eager,
         )
-        found = checked_size(demand)
         if as_json:
-            console.emit({"demand": dataclasses.asdict(demand), **dataclasses.asdict(found)})
-        else:
+            found = size_of(demand)
+            would = {"fits": fits(demand, found), "would_fit": what_would_fit(demand)}
+            console.emit({"demand": dataclasses.asdict(demand), **dataclasses.asdict(found), **would})
+        found = checked_size(demand)
+        if not as_json:
             console.show_size(demand, found)
 
 
@@ -174,13 +155,17 @@ def fetch(
     source: Annotated[str, typer.Option(help=f"One of {', '.join(SOURCES)}.")] = "huggingface",
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
     endpoint: Annotated[str | None, typer.Option(help="Address of a mirror of the Hugging Face Hub.")] = None,
+    as_json: _Json = False,
 ) -> None:
     """Bring a model into a folder and check that it is whole. Run it again to go on after a break."""
-    with _errors_told():
+    with errors_told():
         manifest = fetch_model(model, to, source=source, revision=revision, endpoint=endpoint)
         told = json.loads(manifest.read_text(encoding="utf-8"))
         total = sum(entry["bytes"] for entry in told["files"].values())
-        console.complain(f"{to} holds {model} at {told['commit']}: {len(told['files'])} files, {total:,} bytes")
+        if as_json:
+            console.emit(told)
+        else:
+            console.say(f"{to} holds {model} at {told['commit']}: {len(told['files'])} files, {total:,} bytes")
 
 
 # --- doctor ----------------------------------------------------------------------------------------------------------
@@ -197,11 +182,15 @@ def check(
     as_json: _Json = False,
 ) -> None:
     """Look at this machine, or at what a running service reports. Leaves with 1 if there is a problem."""
-    with _errors_told():
+    with errors_told():
+        if target is not None and (gpus is not None or model is not None):
+            raise InvalidArgumentError("target asks a running service; gpus and model are looked at on this machine")
+        if hashes and model is None:
+            raise InvalidArgumentError("hashes needs model, the folder whose files are to be read")
         if target is not None:
             checks = doctor.service_checks(asyncio.run(_info(target)))
         else:
-            indexes = None if gpus is None else EngineSettings.model_validate({"gpus": gpus}).gpus
+            indexes = None if gpus is None else engine_settings(gpus=gpus).gpus
             checks = doctor.machine_checks(indexes)
             if model is not None:
                 checks += doctor.model_checks(model, hashes=hashes)
@@ -211,7 +200,7 @@ def check(
         else:
             console.show_checks(checks)
         if any(each.ok is False for each in checks):
-            raise typer.Exit(_EXIT_FAILED)
+            raise typer.Exit(EXIT_FAILED)
 
 
 async def _info(target: str) -> Any:
@@ -224,123 +213,8 @@ async def _info(target: str) -> Any:
 
 # --- bench and profile -----------------------------------------------------------------------------------------------
 
-
-@app.command(epilog="Example:  bench --model models/qwen --role-mix --in-flight 1,16,64 --count 200")
-def bench(
-    engine: _Engine = "vllm",
-    model: _Model = "",
-    profile: _ProfileName = "default",
-    gpus: _Gpus = "",
-    share: _Share = None,
-    engine_options: _Options = "{}",
-    base_url: Annotated[str, typer.Option(help="Of an OpenAI-compatible server, for engine openai.")] = "",
-    script: Annotated[Path | None, typer.Option(help="Curve file of the scripted engine.")] = None,
-    role_mix: Annotated[
-        bool,
-        typer.Option("--role-mix", help="A question's generations: 3 x 600 -> 50 tokens at once, then 1200 -> 200."),
-    ] = False,
-    engines: Annotated[int, typer.Option(min=1, max=2, help="2 gives each role of the mix an engine of its own.")] = 1,
-    prompt_tokens: Annotated[int, typer.Option(min=8, help="Of each request, without the mix.")] = 600,
-    completion_tokens: Annotated[int, typer.Option(min=2, help="Of each request, without the mix.")] = 50,
-    shared: Annotated[float, typer.Option(help="Share of each prompt with which all begin.")] = 0.0,
-    in_flight: Annotated[str, typer.Option(help="Levels, such as 1,16,64.")] = "1,16,64",
-    count: Annotated[int, typer.Option(min=1, help="Requests, or questions of the mix, at each level.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the prompts' words.")] = 0,
-) -> None:
-    """Measure an engine without ARGO around it: one JSON line for each level on stdout, a table on stderr."""
-    with _errors_told():
-        settings = _settings(engine, model, profile, gpus, share, engine_options, base_url=base_url, script=script)
-        levels = _levels(in_flight)
-        stages = MIX if role_mix else (Load(prompt_tokens, completion_tokens),)
-        if engines > 1 and not role_mix:
-            raise InvalidArgumentError("engines 2 needs --role-mix, which has two roles")
-        told = {
-            "bench": "engine",
-            "engine": settings.engine,
-            "profile": load_profile(profile).label,
-            "engine_options": settings.engine_options,
-            "stages": [dataclasses.asdict(stage) for stage in stages],
-            "engines": engines,
-            "shared": shared,
-            "seed": seed,
-        }
-        asyncio.run(_bench([settings] * engines, stages, levels, count, told, shared=shared, seed=seed))
-
-
-async def _bench(
-    settings: list[EngineSettings],
-    stages: tuple[Load, ...],
-    levels: list[int],
-    count: int,
-    told: dict[str, Any],
-    *,
-    shared: float,
-    seed: int,
-) -> None:
-    made: list[LanguageModel] = [make_model(each) for each in settings]
-    records = []
-    try:
-        for each in made:
-            await each.start()
-        models = made if len(made) == len(stages) else made[:1] * len(stages)
-        workload = Workload(models, stages, shared=shared, seed=seed)
-        with _progress() as progress:
-            for level in levels:
-                task = progress.add_task(f"{level} in flight", total=count)
-                record = await run_level(workload.one, level, count, progress=lambda task=task: progress.advance(task))  # type: ignore[misc]
-                info = made[0].describe()
-                records.append({**told, "model": info.model, "engine_version": info.version, **record})
-                console.emit(records[-1])
-    finally:
-        for each in made:
-            await each.close()
-    console.show_bench(records)
-
-
-@app.command(name="profile", epilog="Example:  profile --model models/qwen --out trace")
-def trace(
-    out: Annotated[Path, typer.Option(help="Empty folder for the trace.", file_okay=False)],
-    model: _Model = "",
-    profile: _ProfileName = "default",
-    gpus: _Gpus = "",
-    share: _Share = None,
-    engine_options: _Options = "{}",
-) -> None:
-    """Write a PyTorch profiler trace of one question's generations; open it in ui.perfetto.dev."""
-    with _errors_told():
-        settings = _settings("vllm", model, profile, gpus, share, engine_options)
-        for path in asyncio.run(write_trace(settings, out)):
-            console.complain(f"{path}: {path.stat().st_size:,} bytes")
-
-
-def _settings(
-    engine: str, model: str, profile: str, gpus: str, share: float | None, engine_options: str, **more: Any
-) -> EngineSettings:
-    fields = {
-        "engine": engine,
-        "model": model,
-        "profile": profile,
-        "gpus": gpus,
-        "gpu_memory_share": share,
-        "engine_options": engine_options,
-        **more,
-    }
-    try:
-        return EngineSettings.model_validate(fields)
-    except ValueError as error:
-        raise InvalidArgumentError(str(error)) from None
-
-
-def _levels(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise InvalidArgumentError(f"in_flight must be numbers from 1 parted by commas, got {text!r}")
-    return [int(part) for part in parts]
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+app.command(epilog="Example:  bench --model models/qwen --role-mix --in-flight 1,16,64 --count 200")(measure.bench)
+app.command(name="profile", epilog="Example:  profile --model models/qwen --out trace")(measure.trace)
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """The engine by itself, through its port: what the whole stack is measured against.
 
-Prompts are words, counted by the engine's own tokenizer, and lengths are held (min_tokens = max_tokens, the model's own
-end ignored), so that every request is the same work. The mix is one question's generations: three subqueries of 600
-tokens in and 50 out at once, then one answer of 1,200 in and 200 out.
+Prompts are words, counted as the engine counts (by its tokenizer; engine openai estimates, and the record has what the
+server counted). Lengths are held (min_tokens = max_tokens, the model's own end ignored), so that every request is the
+same work. The mix is one question's generations: three subqueries of 600 tokens in and 50 out at once, then one answer
+of 1,200 in and 200 out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final
 from argo.errors import InvalidArgumentError
 from services.engine.port import Generated, GenerationRequest, LanguageModel, Message, Sampling
 
-__all__ = ["MIX", "Load", "Unit", "Workload", "run_level"]
+__all__ = ["MIX", "Load", "Unit", "Workload", "check_shared", "run_level"]
 
 _WORDS: Final = (
     "fronthaul latency open radio unit distributed control plane user message timing window policy interface cell "
@@ -55,6 +56,16 @@ class Unit:
     cached_tokens: int = 0
 
 
+def check_shared(shared: float) -> None:
+    """Refuse a share of each prompt that cannot be.
+
+    Raises:
+        InvalidArgumentError: It is below 0, or leaves nothing of a prompt its own.
+    """
+    if not 0 <= shared < 1:
+        raise InvalidArgumentError(f"shared must be in 0..1, below 1, got {shared:g}")
+
+
 class Workload:
     """Makes prompts of a length, and runs the stages of one question.
 
@@ -68,8 +79,7 @@ class Workload:
     def __init__(
         self, models: Sequence[LanguageModel], stages: Sequence[Load], *, shared: float = 0.0, seed: int = 0
     ) -> None:
-        if not 0 <= shared < 1:
-            raise InvalidArgumentError(f"shared must be in 0..1, below 1, got {shared:g}")
+        check_shared(shared)
         self._models = models
         self._stages = stages
         self._random = random.Random(seed)
@@ -145,6 +155,9 @@ async def run_level(
 
     Returns:
         The record: percentiles in seconds, rates, tokens, and every sample.
+
+    Raises:
+        ArgoError: The first that went wrong; the rest is given up.
     """
     await asyncio.gather(*(work() for _ in range(min(in_flight, _WARM))))
     numbers = iter(range(count))
@@ -156,9 +169,12 @@ async def run_level(
             progress()
 
     began = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(in_flight, count)):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(in_flight, count)):
+                group.create_task(worker())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return _record(units, in_flight, time.perf_counter() - began)
 
 

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from argo.console_text import clean
+from argo.errors import ArgoError, InvalidArgumentError, NotFoundError
 from services.engine.doctor import Check
 from services.engine.option import known_options
 from services.engine.profile import Profile, changes, load_profile
 from services.engine.size import Demand, Size
 
 __all__ = [
+    "EXIT_FAILED",
+    "EXIT_MISTAKE",
+    "Progress",
     "complain",
     "emit",
+    "errors_told",
+    "progress",
+    "say",
     "show_bench",
     "show_changes",
     "show_checks",
@@ -27,6 +37,12 @@ __all__ = [
     "show_size",
 ]
 
+EXIT_FAILED: Final = 1
+"""A problem was found, or the engine failed."""
+EXIT_MISTAKE: Final = 2
+"""Wrong usage or input, or what cannot fit."""
+_EXIT_INTERRUPTED: Final = 130
+_MISTAKES: Final = (InvalidArgumentError, NotFoundError)
 _PIPE_WIDTH: Final = 160
 _GIB: Final = 2**30
 _MARKS: Final = {True: "ok", False: "PROBLEM", None: "-"}
@@ -50,10 +66,44 @@ def _table(*columns: str, right: Iterable[int] = (), title: str | None = None) -
     return table
 
 
+@contextlib.contextmanager
+def errors_told() -> Iterator[None]:
+    """Turn what goes wrong inside into a line on standard error and an exit code.
+
+    Raises:
+        typer.Exit: Always where something went wrong that is no mistake of ours.
+    """
+    try:
+        yield
+    except ArgoError as error:
+        complain(error.message)
+        raise typer.Exit(EXIT_MISTAKE if isinstance(error, _MISTAKES) else EXIT_FAILED) from None
+    except BrokenPipeError:
+        # Whoever read the output has had enough of it.
+        raise
+    except OSError as error:
+        complain(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}")
+        raise typer.Exit(EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(_EXIT_INTERRUPTED) from None
+
+
+def progress() -> Progress:
+    """A bar on standard error while something takes long; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
 def emit(value: Mapping[str, Any]) -> None:
     """Write one JSON line to standard output, at once."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Write one line to standard output."""
+    _console().print(clean(text), soft_wrap=True)
 
 
 def complain(text: str) -> None:
@@ -65,26 +115,28 @@ def complain(text: str) -> None:
 
 
 def show_profiles(profiles: Sequence[Profile]) -> None:
-    """A line for each profile: what it is, its change against its base, and what that brought."""
-    table = _table("profile", "model", "what it does", "change against its base", "effect, as far as measured")
+    """Each profile: what it is, its change against its base, and what that brought, as far as measured."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    # A label that is broken apart can be searched for no more.
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for profile in profiles:
-        table.add_row(
-            profile.label,
-            profile.model.partition("/")[2] or profile.model,
-            profile.summary,
-            change_line(profile),
-            " ".join(part for part in (profile.effect, profile.status and f"[{profile.status}]") if part),
-        )
-    _console().print(table)
+        lines = [profile.summary, change_line(profile)]
+        if profile.status:
+            lines.append(f"vLLM: {profile.status}")
+        if profile.effect:
+            lines.append(f"measured: {profile.effect}")
+        grid.add_row(profile.label, "\n".join([*lines, ""]))
+    _console().print(grid)
 
 
 def change_line(profile: Profile) -> str:
     """What a profile changes, in a line; cut where a value is long."""
     if profile.base is None:
-        return "its own"
+        return f"based on none; {profile.model}"
     said = "; ".join(str(change) for change in changes(load_profile(profile.base), profile))
     cut = said if len(said) <= _LONGEST_CHANGE else f"{said[:_LONGEST_CHANGE]}..."
-    return f"{profile.base}: {cut}"
+    return f"{profile.base} with {cut}"
 
 
 def show_profile(profile: Profile) -> None:
@@ -171,8 +223,8 @@ def show_checks(checks: Sequence[Check]) -> None:
 
 
 def show_bench(records: Sequence[Mapping[str, Any]]) -> None:
-    """A line for each level of concurrency."""
-    table = _table("in flight", "done", "p50 ms", "p95 ms", "TTFT p50", "TPOT p50", "per s", "tokens/s", right=range(8))
+    """A line for each level of concurrency; times are medians but for p95."""
+    table = _table("in flight", "done", "p50 ms", "p95 ms", "TTFT ms", "TPOT ms", "per s", "tokens/s", right=range(8))
     for record in records:
         table.add_row(
             str(record["in_flight"]),

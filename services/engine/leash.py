@@ -42,9 +42,13 @@ class Leash:
             )
 
     def release(self) -> None:
-        """End the watcher and leave alone what is there; what it was for has been ended in an orderly way."""
-        if self._watcher is not None:
-            self._watcher.communicate(_RELEASED)
+        """End the watcher and leave alone what is there; what it was for has been ended in an orderly way.
+
+        May be called again, as where a start that failed is closed.
+        """
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.communicate(_RELEASED)
 
 
 def _descendants(pid: int) -> set[int]:

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from argo.errors import InvalidArgumentError
 from argo.settings import ServerSettings
 
-__all__ = ["ENGINE_NAMES", "EngineSettings"]
+__all__ = ["ENGINE_NAMES", "EngineSettings", "engine_settings"]
 
 ENGINE_NAMES = ("builtin", "vllm", "openai", "scripted")
 
@@ -96,3 +97,30 @@ class EngineSettings(ServerSettings):
         if self.engine == "openai" and not (self.base_url and self.model):
             raise ValueError("engine openai needs base_url and model")
         return self
+
+
+def engine_settings(**fields: Any) -> EngineSettings:
+    """Settings of an engine that is no service's, such as one that the command line runs.
+
+    Args:
+        fields: By name; nothing is read from the environment.
+
+    Raises:
+        InvalidArgumentError: A value is out of its bounds; names the field, the bound, and the value but where it is
+            a secret.
+    """
+    try:
+        return EngineSettings.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidArgumentError("; ".join(_problem(dict(each)) for each in error.errors())) from None
+
+
+def _problem(each: dict[str, Any]) -> str:
+    said = each["msg"].removeprefix("Value error, ")
+    if not each["loc"]:
+        # It is about several fields, and what was given is all of them, the key too.
+        return str(said)
+    name = ".".join(map(str, each["loc"]))
+    # Our own messages name the field; pydantic's say what the "input" should be.
+    said = said if said.startswith(name) else f"{name} {said.removeprefix('Input ')}"
+    return f"{said}, got {each['input']!r}"

@@ -57,9 +57,26 @@ class ModelShape:
     @property
     def linear(self) -> int:
         """Weights of the linear layers, biases left out: what quantisation shrinks."""
-        queries, keys = self.heads * self.head_size, self.kv_heads * self.head_size
+        return self.linear_of_each(1)
+
+    def linear_of_each(self, gpus: int) -> int:
+        """The same on each of several GPUs; keys and values are copied where there are more GPUs than their heads."""
+        queries, keys = self.heads // gpus * self.head_size, self.kv_heads_of_each(gpus) * self.head_size
         attention = self.hidden * (queries + 2 * keys) + queries * self.hidden
-        return self.layers * (attention + 3 * self.hidden * self.intermediate)
+        return self.layers * (attention + 3 * self.hidden * (self.intermediate // gpus))
+
+    def kv_heads_of_each(self, gpus: int) -> int:
+        """KV heads on each of several GPUs."""
+        return max(1, self.kv_heads // gpus)
+
+    def splits_over(self, gpus: int) -> bool:
+        """Whether vLLM can split it: attention heads and feed-forward width evenly, KV heads evenly or copied evenly.
+
+        Source: vLLM 0.26 and 0.32, vllm/model_executor/models/qwen2.py (Qwen2Attention), vllm/distributed/utils.py
+        (divide).
+        """
+        heads = self.kv_heads % gpus == 0 if self.kv_heads >= gpus else gpus % self.kv_heads == 0
+        return heads and self.heads % gpus == 0 and self.intermediate % gpus == 0
 
     @property
     def embedding(self) -> int:

@@ -7,8 +7,8 @@
     concurrency   = KV cache // (blocks of one request of max_len x block size x KV per token)
 
 Overhead is an estimate: activations of one step (the logits of every sequence and the widest layer of every batched
-token), captured CUDA graphs and what CUDA and its libraries hold; the rest is arithmetic. What vLLM itself finds at its
-start is in GetInfo (`kv_cache_tokens`).
+token), captured CUDA graphs (0.4 GiB) and what CUDA and its libraries hold (0.6 GiB). Those two are assumptions, not
+taken from a measurement; the rest is arithmetic. What vLLM itself finds at its start is in GetInfo (`kv_cache_tokens`).
 
 Source: vLLM 0.26 and 0.32, vllm/v1: kv_cache_interface.py (bytes of a page), core/kv_cache_utils.py (concurrency),
 worker/gpu_worker.py (determine_available_memory).
@@ -16,6 +16,7 @@ worker/gpu_worker.py (determine_available_memory).
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 import re
@@ -26,10 +27,10 @@ from typing import Final
 from argo.errors import InvalidArgumentError
 from services.engine.shape import KNOWN, ModelShape
 
-__all__ = ["CannotFitError", "Demand", "Size", "checked_size", "parse_bytes", "size_of", "what_would_fit"]
+__all__ = ["CannotFitError", "Demand", "Size", "checked_size", "fits", "parse_bytes", "size_of", "what_would_fit"]
 
 _GIB: Final = 2**30
-_UNITS: Final = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": _GIB}
+_UNITS: Final = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": _GIB}
 _BYTES: Final = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "half": 2.0, "float": 4.0}
 _KV_BYTES: Final = {"fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bfloat16": 2, "float16": 2}
 _WEIGHT_BYTES: Final = {
@@ -43,10 +44,19 @@ _WEIGHT_BYTES: Final = {
     "awq_int4": 0.5 + 2.5 / 128,
 }
 _CUDA_BYTES: Final = int(0.6 * _GIB)
-"""CUDA's context, its libraries and their workspaces, on each GPU."""
+"""Assumed: CUDA's context, its libraries and their workspaces, on each GPU."""
 _GRAPH_BYTES: Final = int(0.4 * _GIB)
-"""Captured CUDA graphs, on each GPU."""
+"""Assumed: captured CUDA graphs, on each GPU."""
 _SHARES: Final = (0.9, 0.95)
+_COUNTS: Final = (
+    "gpu_memory",
+    "max_len",
+    "concurrency",
+    "tensor_parallel",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "block_size",
+)
 _TENSOR_PARALLEL: Final = (2, 4, 8)
 
 
@@ -75,7 +85,10 @@ class Demand:
     """GPUs that share one copy of the model."""
     share: float = 0.9
     """Share of each GPU's memory to take."""
+    max_num_seqs: int = 256
+    """Sequences that vLLM prepares a step for; more, where concurrency is more. As in the profile "default"."""
     max_num_batched_tokens: int = 8_192
+    """Tokens of one step."""
     block_size: int = 16
     eager: bool = False
     """Without CUDA graphs."""
@@ -83,13 +96,15 @@ class Demand:
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
         if not 0 < self.share <= 1:
-            raise InvalidArgumentError(f"share must be in 0..1, got {self.share:g}")
-        for name in ("gpu_memory", "max_len", "concurrency", "tensor_parallel", "block_size"):
+            raise InvalidArgumentError(f"share must be above 0 and at most 1, got {self.share:g}")
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise InvalidArgumentError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.shape.heads % self.tensor_parallel:
+        if not self.shape.splits_over(self.tensor_parallel):
             raise InvalidArgumentError(
-                f"tensor_parallel must divide the {self.shape.heads} attention heads, got {self.tensor_parallel}"
+                f"tensor_parallel must divide the {self.shape.heads} attention heads and the feed-forward width of "
+                f"{self.shape.intermediate:,}, and divide the {self.shape.kv_heads} KV heads or be a multiple of "
+                f"them, got {self.tensor_parallel}"
             )
         for name, known in (("dtype", _BYTES), ("kv_dtype", _KV_BYTES)):
             if (value := getattr(self, name)) != "auto" and value not in known:
@@ -146,41 +161,47 @@ def parse_bytes(text: str) -> int:
     Raises:
         InvalidArgumentError: It is no size.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?b)?", text.strip().lower())
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?b)", text.strip().lower())
     if match is None:
-        raise InvalidArgumentError(f"gpu_memory must be a size such as 12GiB or 24GB, got {text!r}")
-    return int(float(match[1]) * _UNITS[match[2] or ""])
+        raise InvalidArgumentError(f"gpu_memory must be a size with its unit, such as 12GiB or 24GB, got {text!r}")
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def size_of(demand: Demand) -> Size:
     """Size a demand, whether it fits or not; the module says how."""
     shape, gpus = demand.shape, demand.tensor_parallel
-    weights = (shape.linear * demand.linear_width + shape.embedding * demand.width) / gpus + shape.other * demand.width
-    # With more GPUs than KV heads, vLLM keeps copies of them.
-    kv_heads = max(1, shape.kv_heads // gpus)
-    per_token = 2 * shape.layers * kv_heads * shape.head_size * demand.kv_width
-    overhead = _overhead(demand)
+    linear, embedding = shape.linear_of_each(gpus) * demand.linear_width, shape.embedding / gpus * demand.width
+    weights = math.ceil(linear + embedding + shape.other * demand.width)
+    per_token = 2 * shape.layers * shape.kv_heads_of_each(gpus) * shape.head_size * demand.kv_width
     budget = math.ceil(demand.gpu_memory * demand.share)
-    left = budget - math.ceil(weights) - overhead
-    blocks = max(0, left) // (per_token * demand.block_size)
+    # Blocks of one request, and of the whole cache with so many requests at once.
+    wanted = math.ceil(demand.max_len / demand.block_size)
+    overhead = _overhead(demand, demand.concurrency)
+
+    def blocks(concurrency: int) -> int:
+        return max(0, budget - weights - _overhead(demand, concurrency)) // (per_token * demand.block_size)
+
+    # The overhead grows with the requests, so that the most that fit are looked for, not divided out.
+    most = bisect.bisect_left(range(1, blocks(1) // wanted + 1), True, key=lambda n: n * wanted > blocks(n))
     return Size(
         parameters=shape.parameters,
-        weight_bytes=math.ceil(weights),
+        weight_bytes=weights,
         kv_bytes_per_token=per_token,
         overhead_bytes=overhead,
         budget_bytes=budget,
-        kv_cache_bytes=left,
-        kv_cache_tokens=blocks * demand.block_size,
-        largest_concurrency=blocks // math.ceil(demand.max_len / demand.block_size),
-        largest_max_len=min(shape.positions, blocks // demand.concurrency * demand.block_size),
+        kv_cache_bytes=budget - weights - overhead,
+        kv_cache_tokens=blocks(demand.concurrency) * demand.block_size,
+        largest_concurrency=most,
+        largest_max_len=min(shape.positions, blocks(demand.concurrency) // demand.concurrency * demand.block_size),
     )
 
 
-def _overhead(demand: Demand) -> int:
+def _overhead(demand: Demand, concurrency: int) -> int:
     shape = demand.shape
+    sequences = max(demand.max_num_seqs, concurrency)
     # Logits as they come and as float32, sorted for sampling; the widest layer's input, gate and result.
-    logits = demand.concurrency * shape.vocabulary * (demand.width + 2 * 4)
-    tokens = max(demand.max_num_batched_tokens, demand.concurrency)
+    logits = sequences * shape.vocabulary * (demand.width + 2 * 4)
+    tokens = max(demand.max_num_batched_tokens, sequences)
     widest = tokens * (4 * shape.hidden + 3 * shape.intermediate / demand.tensor_parallel) * demand.width
     return int(logits + widest) + _CUDA_BYTES + (0 if demand.eager else _GRAPH_BYTES)
 
@@ -192,11 +213,11 @@ def checked_size(demand: Demand) -> Size:
         CannotFitError: It does not; the message has the sizes, and what would fit.
     """
     size = size_of(demand)
-    if _fits(demand, size):
+    if fits(demand, size):
         return size
     if demand.max_len > demand.shape.positions:
         problem = f"max_len must be at most the model's {demand.shape.positions} tokens, got {demand.max_len}"
-    elif size.kv_cache_bytes <= 0:
+    elif size.largest_concurrency == 0 and size.kv_cache_bytes <= 0:
         problem = (
             f"{demand.shape.name} does not fit: weights {_gib(size.weight_bytes)} and overhead "
             f"{_gib(size.overhead_bytes)} are more than {demand.share:g} of {_gib(demand.gpu_memory)}"
@@ -204,7 +225,7 @@ def checked_size(demand: Demand) -> Size:
     else:
         problem = (
             f"{demand.concurrency} requests of {demand.max_len} tokens need "
-            f"{_gib(_wanted(demand, size))} of KV cache, and {_gib(size.kv_cache_bytes)} are left"
+            f"{_gib(_wanted(demand, size))} of KV cache, and {_gib(max(0, size.kv_cache_bytes))} are left"
         )
     found = what_would_fit(demand)
     raise CannotFitError(f"{problem}. What would fit: {'; '.join(found) if found else 'none of what was tried'}")
@@ -212,7 +233,7 @@ def checked_size(demand: Demand) -> Size:
 
 def what_would_fit(demand: Demand) -> list[str]:
     """Single changes to a demand with which it fits, the gentlest first."""
-    return [said for said, changed in _alternatives(demand) if _fits(changed, size_of(changed))]
+    return [said for said, changed in _alternatives(demand) if fits(changed, size_of(changed))]
 
 
 def _alternatives(demand: Demand) -> Iterator[tuple[str, Demand]]:
@@ -235,14 +256,15 @@ def _alternatives(demand: Demand) -> Iterator[tuple[str, Demand]]:
     if demand.linear_width >= 2:
         yield "--quantization fp8_per_tensor", dataclasses.replace(demand, quantization="fp8_per_tensor")
     for gpus in _TENSOR_PARALLEL:
-        if gpus > demand.tensor_parallel and demand.shape.heads % gpus == 0:
+        if gpus > demand.tensor_parallel and demand.shape.splits_over(gpus):
             yield f"--tensor-parallel {gpus}", dataclasses.replace(demand, tensor_parallel=gpus)
     for shape in sorted(KNOWN.values(), key=lambda one: -one.parameters):
-        if shape.parameters < demand.shape.parameters and shape.heads % demand.tensor_parallel == 0:
+        if shape.parameters < demand.shape.parameters and shape.splits_over(demand.tensor_parallel):
             yield f"--model {shape.name}", dataclasses.replace(demand, shape=shape)
 
 
-def _fits(demand: Demand, size: Size) -> bool:
+def fits(demand: Demand, size: Size) -> bool:
+    """Whether what a demand came to is enough for it."""
     return size.largest_concurrency >= demand.concurrency and demand.max_len <= demand.shape.positions
 
 

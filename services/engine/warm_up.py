@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from argo.errors import UnavailableError
 from services.engine.port import Generated, GenerationRequest, LanguageModel
@@ -61,18 +61,19 @@ async def run_warm_up(model: LanguageModel, requests: Sequence[GenerationRequest
 
     Args:
         model: A started engine.
-        requests: One of each kind that the service sends; the longest free text is the one that is timed.
+        requests: One of each kind that the service sends; the last that is free text is the one that is timed.
         batch: Requests that are then run at once.
 
     Returns:
-        The pace of one request alone: the fastest of a few, since nothing else can only make it slower.
+        The pace of one request alone: the fastest of a few, since whatever else runs can only make it slower.
+
+    Raises:
+        ArgoError: The first that went wrong; see the port's generate.
     """
     began = time.monotonic()
     for request in requests:
         await finished(model, request)
-    async with asyncio.TaskGroup() as group:
-        for number in range(batch):
-            group.create_task(finished(model, requests[number % len(requests)]))
+    await _all_at_once([finished(model, requests[number % len(requests)]) for number in range(batch)])
     free = [request for request in requests if not request.choices]
     # Tokens to time, whatever the model would say; the prompt is in the prefix cache, as most of a real one is.
     timed = replace(
@@ -89,6 +90,16 @@ async def run_warm_up(model: LanguageModel, requests: Sequence[GenerationRequest
         pace.tpot_s * 1000,
     )
     return pace
+
+
+async def _all_at_once(calls: Sequence[Coroutine[Any, Any, Generated]]) -> None:
+    """Run them side by side; the first error ends the others and is raised as itself, for the edge to map."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for call in calls:
+                group.create_task(call)
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 async def _pace(model: LanguageModel, request: GenerationRequest) -> Pace:

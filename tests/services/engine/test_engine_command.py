@@ -51,9 +51,9 @@ def test_a_listed_profile_says_what_it_changes_and_which_vllm_has_it_all() -> No
     assert by_name["baseline"]["label"] == "baseline@1"
 
 
-def test_the_table_has_each_label_once() -> None:
-    shown = _run("profiles").stdout
-    assert all(shown.count(f" {load_profile(name).label} ") == 1 for name in profile_names())
+def test_the_list_has_each_label_once_and_unbroken() -> None:
+    begins = [line.split(" ")[0] for line in _run("profiles").stdout.splitlines()]
+    assert [begins.count(load_profile(name).label) for name in profile_names()] == [1] * len(profile_names())
 
 
 def test_one_profile_is_shown_with_what_it_inherits() -> None:
@@ -95,6 +95,18 @@ def test_what_cannot_fit_leaves_with_what_would() -> None:
     assert "What would fit: " in result.stderr and "--quantization fp8_per_tensor" in result.stderr
     fitting = ("--quantization", "fp8_per_tensor", "--max-len", "2048", "--json")
     assert _lines("size", "--model", "Qwen2.5-7B", "--gpu-memory", "16GiB", *fitting)
+
+
+def test_what_cannot_fit_is_json_too() -> None:
+    result = _run("size", "--model", "Qwen2.5-7B", "--gpu-memory", "16GiB", "--json")
+    (line,) = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 2 and line["fits"] is False
+    assert "--quantization fp8_per_tensor" in line["would_fit"]
+
+
+def test_a_memory_without_a_unit_is_refused() -> None:
+    result = _run("size", "--model", "Qwen2.5-7B", "--gpu-memory", "24")
+    assert result.exit_code == 2 and "size with its unit" in result.stderr
 
 
 # --- doctor ----------------------------------------------------------------------------------------------------------
@@ -158,6 +170,21 @@ def test_what_a_service_reports_is_shown_in_words() -> None:
     assert "GPU 1" in found and "GPUs" not in found
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--gpus", "x"), """gpus must be indexes parted by commas, such as "0" or "1,2", got 'x'"""),
+        (("--gpus", "0,0"), "gpus must name each GPU once, got '0,0'"),
+        (("--target", "127.0.0.1:1", "--gpus", "0"), "target asks a running service"),
+        (("--hashes",), "hashes needs model"),
+    ],
+)
+def test_a_check_that_cannot_be_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    result = _run("doctor", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr and "Traceback" not in result.output
+
+
 @pytest.fixture
 async def target() -> AsyncIterator[str]:
     settings = DecomposerSettings(port=0)
@@ -215,12 +242,27 @@ def test_the_mix_of_a_question_is_three_subqueries_and_an_answer(tmp_path: Path)
         (("--engine", "abacus"), "engine must be one of"),
         (("--profile", "fastest"), "profile must be one of"),
         (("--shared", "1.5", "--engine", "scripted"), "shared must be in 0..1"),
+        (("--shared", "1.5"), "shared must be in 0..1"),  # before the package vllm is missed, or loads
+        (("--share", "2"), "gpu_memory_share should be less than or equal to 1, got 2.0"),
+        (("--engine-options", "[1]"), "engine_options must be a JSON object, got '[1]'"),
+        (("--engine", "openai", "--api-key", "sk-secret"), "engine openai needs base_url and model"),
+        (("--engines", "2", "--role-mix"), "share must be at most 0.5 where two engines are on the same GPUs, got 0.9"),
     ],
 )
 def test_a_bench_that_cannot_be_is_refused(arguments: tuple[str, ...], said: str) -> None:
     result = _run("bench", *arguments)
     assert result.exit_code == 2
     assert said in result.stderr and "Traceback" not in result.output
+    # One line in our words, neither pydantic's page nor a key.
+    assert "pydantic" not in result.output and "sk-secret" not in result.output
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for arguments in (("fetch", "argo/tiny", "--to"), ("profile", "--out")):
+        result = _run(*arguments, str(tmp_path / "file" / "below"))
+        assert result.exit_code == 1
+        assert str(tmp_path / "file") in result.stderr and "Traceback" not in result.output
 
 
 def test_a_trace_needs_an_empty_folder(tmp_path: Path) -> None:

@@ -96,3 +96,10 @@ def test_a_released_watcher_is_gone_and_has_killed_nothing() -> None:
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_leash_may_be_released_again() -> None:
+    # A start that failed releases it, and the service that is then closed does so once more.
+    leash = Leash()
+    leash.release()
+    leash.release()

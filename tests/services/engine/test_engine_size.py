@@ -88,7 +88,7 @@ def test_the_largest_length_and_concurrency_fit_and_one_more_does_not() -> None:
     with pytest.raises(CannotFitError):
         checked_size(dataclasses.replace(demand, max_len=longest + 1))
     most = size_of(demand).largest_concurrency
-    # The overhead grows with the batch, so that the largest found at a smaller one is a bound.
+    assert checked_size(dataclasses.replace(demand, concurrency=most))
     with pytest.raises(CannotFitError):
         checked_size(dataclasses.replace(demand, concurrency=most + 1))
 
@@ -114,6 +114,43 @@ def test_two_gpus_hold_half_each_but_for_what_is_copied() -> None:
     assert two.kv_bytes_per_token * 2 == one.kv_bytes_per_token
     # Qwen2.5-1.5B has two KV heads; with four GPUs each still keeps one.
     assert size_of(Demand(_MIDDLE, 24 * _GIB, tensor_parallel=4)).kv_bytes_per_token == 28_672 // 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "gpus", "splits"),
+    [
+        (_LARGE, 4, True),  # 28 heads, 4 KV heads, width 18,944
+        (_LARGE, 28, False),  # the heads and the KV heads split, the width does not
+        (_MIDDLE, 3, False),  # 12 heads and width 8,960: 8,960 is no multiple of 3
+        (dataclasses.replace(_MIDDLE, intermediate=9_000), 3, False),  # 2 KV heads are not copied evenly over 3
+        (dataclasses.replace(_MIDDLE, intermediate=9_000), 6, True),
+    ],
+)
+def test_a_model_is_split_over_so_many_gpus_as_its_parts_allow(shape: ModelShape, gpus: int, splits: bool) -> None:
+    assert shape.splits_over(gpus) is splits
+    if splits:
+        assert Demand(shape, 24 * _GIB, tensor_parallel=gpus)
+    else:
+        with pytest.raises(InvalidArgumentError, match=f"tensor_parallel must divide .* got {gpus}"):
+            Demand(shape, 24 * _GIB, tensor_parallel=gpus)
+
+
+def test_with_more_gpus_than_kv_heads_each_holds_a_copy_of_theirs() -> None:
+    # Two KV heads on four GPUs: each holds one, twice a quarter of keys' and values' weights.
+    copied = _MIDDLE.layers * _MIDDLE.hidden * 2 * (1 - 2 / 4) * _MIDDLE.head_size
+    assert _MIDDLE.linear_of_each(4) == _MIDDLE.linear / 4 + copied
+
+
+def test_more_sequences_take_more_of_the_memory_for_one_step() -> None:
+    few, many = (size_of(Demand(_SMALL, 12 * _GIB, max_num_seqs=seqs)) for seqs in (256, 512))
+    # Logits of 151,936 words, in 2 bytes as they come and twice in 4.
+    assert many.overhead_bytes - few.overhead_bytes == 256 * 151_936 * 10
+    assert size_of(Demand(_SMALL, 12 * _GIB, concurrency=512)).overhead_bytes == many.overhead_bytes
+
+
+def test_far_too_many_requests_are_told_the_number_that_fits() -> None:
+    demand = Demand(_LARGE, 24 * _GIB, max_len=4_096, concurrency=100_000)
+    assert f"--concurrency {size_of(demand).largest_concurrency}" in what_would_fit(demand)
 
 
 def test_what_cannot_fit_is_refused_with_what_would() -> None:
@@ -164,13 +201,13 @@ def test_a_length_beyond_the_model_is_refused_however_much_memory_there_is() -> 
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("12GiB", 12 * _GIB), ("24 GB", 24 * 10**9), ("0.5gib", _GIB // 2), ("80000MB", 80 * 10**9), ("1024", 1_024)],
+    [("12GiB", 12 * _GIB), ("24 GB", 24 * 10**9), ("0.5gib", _GIB // 2), ("80000MB", 80 * 10**9)],
 )
 def test_sizes_are_read_with_their_unit(text: str, size: int) -> None:
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "12GiBs", "-1GiB", "1e3GB", "12 TB"])
+@pytest.mark.parametrize("text", ["", "GiB", "12GiBs", "-1GiB", "1e3GB", "12 TB", "24"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="gpu_memory must be a size"):
         parse_bytes(text)
@@ -179,8 +216,10 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"share": 1.1}, r"share must be in 0\.\.1, got 1\.1"),
-        ({"tensor_parallel": 3}, "must divide the 14 attention heads, got 3"),
+        ({"share": 1.1}, r"share must be above 0 and at most 1, got 1\.1"),
+        ({"share": 0.0}, r"share must be above 0 and at most 1, got 0"),
+        ({"tensor_parallel": 3}, "must divide the 14 attention heads .* got 3"),
+        ({"max_num_batched_tokens": 0}, "max_num_batched_tokens must be at least 1, got 0"),
         ({"quantization": "int3"}, "quantization must be one of .* got 'int3'"),
         ({"kv_dtype": "int8"}, "kv_dtype must be one of .* got 'int8'"),
         ({"concurrency": 0}, "concurrency must be at least 1, got 0"),

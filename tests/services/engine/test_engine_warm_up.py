@@ -63,6 +63,19 @@ async def test_a_warm_up_that_fails_says_so() -> None:
         await run_warm_up(model, _KINDS, 2)
 
 
+async def test_a_batch_that_fails_raises_the_error_itself() -> None:
+    # A group of errors would be no domain error, and the service would leave with a traceback.
+    class _Crowded(FakeModel):
+        async def generate(self, request: GenerationRequest):  # type: ignore[no-untyped-def]
+            async for part in super().generate(request):
+                if self.most_at_once > 1:
+                    raise EngineDeadError("gone under load")
+                yield part
+
+    with pytest.raises(EngineDeadError, match="gone under load"):
+        await run_warm_up(_Crowded(), _KINDS, 4)
+
+
 async def test_a_generation_without_its_result_is_an_error() -> None:
     class _Mute(FakeModel):
         async def generate(self, request: GenerationRequest):  # type: ignore[no-untyped-def]
