@@ -193,8 +193,9 @@ def _describe(retriever: Retriever, text: str, passages: Sequence[Passage]) -> N
     snapshot = retriever.snapshot
     rows = [snapshot.rows[passage.id] for passage in passages]
     query = snapshot.lexical.query(text)
-    cosines = snapshot.vectors[rows] @ retriever.embedder.embed_queries([text])[0]
-    return features(snapshot.lexical, text, snapshot.lexical.scores(query)[rows], cosines, rows)
+    cosines = retriever.embedder.embed_queries([text]) @ snapshot.vectors[rows].T
+    found = features(snapshot.lexical, [text], snapshot.lexical.scores(query)[None, rows], cosines, rows)
+    return np.asarray(found[0])
 
 
 def _holds(passage: Passage, record: dict[str, Any]) -> bool:

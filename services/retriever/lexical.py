@@ -21,6 +21,7 @@ Scores = NDArray[np.float32]
 _K1: Final = 1.2
 _B: Final = 0.75
 _WINDOW: Final = 2
+_KEPT_QUERIES: Final = 4_096
 """Sentences read together when looking for the place in a passage that answers."""
 
 
@@ -104,6 +105,7 @@ class LexicalIndex:
         self.passages = passages
         self._numbers = vocabulary.numbers
         self._size = len(vocabulary.numbers)
+        self._queries: dict[str, QueryTerms] = {}
         count = len(passages)
         terms_of = np.concatenate([passage.distinct for passage in passages] or [np.zeros(0, np.int32)])
         counts = np.concatenate([passage.counts for passage in passages] or [np.zeros(0, np.int32)])
@@ -129,7 +131,15 @@ class LexicalIndex:
             self._greatest[filled] = np.maximum.reduceat(self._data, self._starts[filled])
 
     def query(self, text: str) -> QueryTerms:
-        """The terms of a text."""
+        """The terms of a text; those of the last texts are kept, since one search asks several times."""
+        known = self._queries.get(text)
+        if known is None:
+            if len(self._queries) >= _KEPT_QUERIES:
+                self._queries = {}  # begun anew: safe between threads, and the ones that matter are soon back
+            known = self._queries[text] = self._query(text)
+        return known
+
+    def _query(self, text: str) -> QueryTerms:
         found = dict.fromkeys(terms(text))
         numbers = [self._numbers.get(term, self._size) for term in found]
         # The vocabulary may have grown, or passages may have gone, since this index was made.

@@ -77,54 +77,65 @@ def load_calibration(embedder: str) -> Calibration:
 
 
 def features(
-    index: LexicalIndex, text: str, bm25: NDArray[np.float32], cosine: NDArray[np.float32], rows: Sequence[int]
+    index: LexicalIndex,
+    texts: Sequence[str],
+    bm25: NDArray[np.float32],
+    cosine: NDArray[np.float32],
+    rows: Sequence[int],
 ) -> Matrix:
-    """Features of some passages for one text.
+    """Features of some passages for some texts.
 
     Args:
         index: The lexical index that knows the passages.
-        text: A question, a focus or a subquery.
-        bm25: BM25 score of each of the passages, (rows,).
-        cosine: Cosine of each of the passages with the text, (rows,).
+        texts: Questions, foci or subqueries.
+        bm25: BM25 score of each of the passages for each text, (texts, rows).
+        cosine: Cosine of each of the passages with each text, (texts, rows).
         rows: The passages.
 
     Returns:
-        float64 (rows, features).
+        float64 (texts, rows, features).
     """
     count = len(rows)
-    if not count:
-        return np.zeros((0, len(FEATURES)))
-    query = index.query(text)
-    names, words = _read(text)
-    named = index.query(names)
-    total = max(query.total_weight, 1e-9)
-    weights = _weights(index, query)
+    if not count or not texts:
+        return np.zeros((len(texts), count, len(FEATURES)))
+    read = [_read(text) for text in texts]
+    queries = [index.query(text) for text in texts]
+    named = [index.query(names) for names, _ in read]
+    total = _column([max(query.total_weight, 1e-9) for query in queries])
+    named_total = _column([query.total_weight for query in named])
+    weights = _weights(index, queries)
     passages = [index.passages[row] for row in rows]
     windows = np.concatenate([passage.windows for passage in passages])
     sizes = np.concatenate([passage.window_sizes for passage in passages])
-    per_window = np.add.reduceat(weights[windows], _starts(sizes))
+    per_window = np.add.reduceat(weights[:, windows], _starts(sizes), axis=1)
     in_passage = np.array([len(passage.window_sizes) for passage in passages])
-    best_window = np.maximum.reduceat(per_window, _starts(in_passage))
-    share = bm25 / max(index.greatest_score(query), 1e-9)
+    best_window = np.maximum.reduceat(per_window, _starts(in_passage), axis=1)
+    share = bm25 / _column([max(index.greatest_score(query), 1e-9) for query in queries])
     size = np.log(np.clip(len(index.passages), *_SIZES))
-    return np.column_stack(
-        [
-            cosine,
-            share,
-            # The more passages, the more of them share words with a text that they do not answer.
-            share * size,
-            best_window / total,
-            _sums(weights, [passage.head for passage in passages]) / total,
-            # A text without names misses none.
-            _sums(_weights(index, named), [passage.distinct for passage in passages]) / named.total_weight
-            if named.total_weight > 0
-            else np.ones(count),
-            # Half of many words say more than half of few.
-            np.full(count, np.log1p(words)),
-            np.log1p([len(passage.distinct) for passage in passages]),
-            np.full(count, size),
-        ]
-    ).astype(np.float64)
+    names = _sums(_weights(index, named), [passage.distinct for passage in passages])
+    columns = (
+        cosine,
+        share,
+        # The more passages, the more of them share words with a text that they do not answer.
+        share * size,
+        best_window / total,
+        _sums(weights, [passage.head for passage in passages]) / total,
+        # A text without names misses none.
+        np.where(named_total > 0, names / np.where(named_total > 0, named_total, 1.0), 1.0),
+        # Half of many words say more than half of few.
+        np.log1p([[words] for _, words in read]),
+        np.log1p([len(passage.distinct) for passage in passages]),
+        size,
+    )
+    made = np.empty((len(texts), count, len(FEATURES)))
+    for place, column in enumerate(columns):
+        made[:, :, place] = column
+    return made
+
+
+def _column(values: Sequence[float]) -> NDArray[np.float32]:
+    """One value for each text, to stand beside rows."""
+    return np.array(values, np.float32)[:, None]
 
 
 @lru_cache(maxsize=_CACHED_TEXTS)
@@ -137,10 +148,11 @@ def _read(text: str) -> tuple[str, int]:
     return names, len({found[0] for word in content_words(text) if (found := word_terms(word))})
 
 
-def _weights(index: LexicalIndex, query: QueryTerms) -> NDArray[np.float32]:
-    """Weight of every term of the vocabulary in a text; the last place takes the -1 of a passage without words."""
-    weights = np.zeros(len(index.idf) + 1, np.float32)
-    weights[query.known] = query.weights
+def _weights(index: LexicalIndex, queries: Sequence[QueryTerms]) -> NDArray[np.float32]:
+    """Weight of every term of the vocabulary in each text; the last place takes the -1 of a passage without words."""
+    weights = np.zeros((len(queries), len(index.idf) + 1), np.float32)
+    for row, query in zip(weights, queries, strict=True):
+        row[query.known] = query.weights
     return weights
 
 
@@ -150,8 +162,9 @@ def _starts(sizes: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
 
 
 def _sums(weights: NDArray[np.float32], groups: Sequence[NDArray[np.int32]]) -> NDArray[np.float32]:
-    """Weights summed over each group of terms; an empty group sums to 0."""
+    """Weights of each text summed over each group of terms, (texts, groups); an empty group sums to 0."""
     # Each group is led by the place that weighs nothing, since reduceat cannot sum an empty slice.
     blank = np.array([-1], np.int32)
     joined = np.concatenate([part for group in groups for part in (blank, group)])
-    return np.asarray(np.add.reduceat(weights[joined], _starts(np.array([len(group) + 1 for group in groups]))))
+    starts = _starts(np.array([len(group) + 1 for group in groups]))
+    return np.asarray(np.add.reduceat(weights[:, joined], starts, axis=1))

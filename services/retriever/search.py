@@ -177,17 +177,18 @@ class Searcher:
         rows = sorted({int(row) for found, _, _ in ranked for row in found})
         places = {row: place for place, row in enumerate(rows)}
         cosines = vectors @ snapshot.vectors[rows].T
-        relevance = np.empty((len(texts), len(rows)))
-        done: dict[str, int] = {}
-        for number, text in enumerate(texts):
-            # A focus is often worded as the question or a subquery is.
-            if text in done:
-                relevance[number] = relevance[done[text]]
-                continue
-            done[text] = number
-            lexical = snapshot.lexical
-            known = (bm25s[number] if number < len(bm25s) else lexical.scores(lexical.query(text)))[rows]
-            relevance[number] = self._calibration.relevance(features(lexical, text, known, cosines[number], rows))
+        # A focus is often worded as the question or a subquery is.
+        distinct = list(dict.fromkeys(texts))
+        number_of = [texts.index(text) for text in distinct]
+        lexical = snapshot.lexical
+        known = [
+            bm25s[number] if number < len(bm25s) else lexical.scores(lexical.query(texts[number]))
+            for number in number_of
+        ]
+        of_distinct = self._calibration.relevance(
+            features(lexical, distinct, np.stack([scores[rows] for scores in known]), cosines[number_of], rows)
+        )
+        relevance = of_distinct[[distinct.index(text) for text in texts]]
         searched = len(ranked)
         return [
             [

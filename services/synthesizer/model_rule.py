@@ -23,7 +23,7 @@ class ModelRules:
     choice_permutations: int = 1
     choice_margin: float = 0.08
     time_margin_s: float = 0.02
-    delta_interval_s: float = 0.02
+    delta_interval_s: float = 0.04
 
 
 class Deadline:

@@ -80,7 +80,7 @@ class SynthesizerSettings(EngineSettings):
     """With a language model at temperature 0: answers that are kept in memory and given again to the very same request,
     with the same evidence. 0 keeps none; leave it so wherever times or throughput are measured."""
 
-    delta_interval_ms: int = Field(default=20, ge=0, le=1_000)
+    delta_interval_ms: int = Field(default=40, ge=0, le=1_000)
     """With a language model: least time between two pieces of a streamed answer, the first of which goes out at once.
     What comes in between is joined; 0 sends every token by itself, which a model of 2 ms a token makes the largest
     part of the processor time of a question."""

@@ -113,6 +113,8 @@ class ScriptedDecomposer(Peer, decomposer_pb2_grpc.DecomposerServiceServicer):
         self.foci: list[types_pb2.Focus] = foci("alpha")
         self.subqueries: dict[str, str] = {}
         """Subquery by focus id; "find <focus text>" where it has none."""
+        self.engine = types_pb2.EngineInfo(name="builtin")
+        """What GetInfo says of the engine."""
         self.on_plan: Callable[[], Awaitable[Any]] | None = None
         self.on_subquery: Callable[[decomposer_pb2.GenerateSubqueryRequest], Awaitable[Any]] | None = None
 
@@ -132,7 +134,7 @@ class ScriptedDecomposer(Peer, decomposer_pb2_grpc.DecomposerServiceServicer):
             )
 
     async def GetInfo(self, request: Any, context: Any) -> types_pb2.ServiceInfo:
-        return types_pb2.ServiceInfo(service="decomposer")
+        return types_pb2.ServiceInfo(service="decomposer", engine=self.engine)
 
 
 class ScriptedRetriever(Peer, retriever_pb2_grpc.RetrieverServiceServicer):
@@ -147,30 +149,35 @@ class ScriptedRetriever(Peer, retriever_pb2_grpc.RetrieverServiceServicer):
 
     async def Search(self, request: Any, context: Any) -> retriever_pb2.SearchResponse:
         async with self.receiving("Search", request, context):
-            [text] = request.texts
-            if text in self.fail_text:
-                await context.abort(self.fail_text[text], "scripted")
-            if self.on_search is not None:
-                await self.on_search(text)
-            if text in self.mute:
-                return retriever_pb2.SearchResponse()
-            found = self.found.get(text)
-            if found is None:
-                found = [passage(f"p-{text}", f"nothing much about {text}", 0.1)]
-            return retriever_pb2.SearchResponse(results=[retriever_pb2.SearchResult(text=text, passages=found)])
+            results = []
+            for text in request.texts:
+                if text in self.fail_text:
+                    await context.abort(self.fail_text[text], "scripted")
+                if self.on_search is not None:
+                    await self.on_search(text)
+                found = self.found.get(text)
+                if found is None:
+                    found = [passage(f"p-{text}", f"nothing much about {text}", 0.1)]
+                if text not in self.mute:
+                    results.append(retriever_pb2.SearchResult(text=text, passages=found))
+            return retriever_pb2.SearchResponse(results=results)
 
     async def GetInfo(self, request: Any, context: Any) -> types_pb2.ServiceInfo:
         return types_pb2.ServiceInfo(service="retriever")
 
     @property
     def searched(self) -> list[str]:
-        return [call.request.texts[0] for call in self.of("Search")]
+        return [text for call in self.of("Search") for text in call.request.texts]
 
 
 class ScriptedSynthesizer(Peer, synthesizer_pb2_grpc.SynthesizerServiceServicer):
     def __init__(self) -> None:
         super().__init__()
         self.language_model = False
+        self.pace = types_pb2.EngineInfo(
+            ttft_s=0.002, tpot_s=0.0001, note_tokens=80, least_answer_tokens=24, margin_s=0.001
+        )
+        """What GetInfo says besides while there is a language model: by default one far faster than any."""
         self.confidence = 0.9
         self.cite: list[str] | None = None
         """Passage ids to cite; None cites the first of the evidence."""
@@ -215,9 +222,10 @@ class ScriptedSynthesizer(Peer, synthesizer_pb2_grpc.SynthesizerServiceServicer)
 
     async def GetInfo(self, request: Any, context: Any) -> types_pb2.ServiceInfo:
         async with self.receiving("GetInfo", request, context):
-            return types_pb2.ServiceInfo(
-                service="synthesizer", engine=types_pb2.EngineInfo(language_model=self.language_model)
-            )
+            engine = types_pb2.EngineInfo(language_model=self.language_model)
+            if self.language_model:
+                engine.MergeFrom(self.pace)
+            return types_pb2.ServiceInfo(service="synthesizer", engine=engine)
 
 
 class ScriptedService(Service):

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from scripted_stack import PATIENCE_S, Stack, foci, kinds, passage
 
-from argo.v1 import orchestrator_pb2, types_pb2
+from argo.v1 import decomposer_pb2, orchestrator_pb2, types_pb2
 
 QUESTION = "What is E2?"
 
@@ -69,6 +69,39 @@ async def test_subqueries_of_one_step_are_generated_at_the_same_time(stack: Stac
     assert not answer.degradations
     assert answer.steps == 1
     assert {call.request.focus.id for call in stack.decomposer.of("GenerateSubquery")} == {"f1", "f2", "f3", "f4"}
+
+
+async def test_subqueries_that_are_worded_together_are_searched_in_one_call(stack: Stack) -> None:
+    stack.decomposer.foci = foci("alpha", "beta", "gamma")
+    together = asyncio.Barrier(3)
+    stack.decomposer.on_subquery = lambda request: asyncio.wait_for(together.wait(), PATIENCE_S)
+    for n, text in enumerate(("alpha", "beta", "gamma"), start=1):
+        stack.retriever.found[f"find {text}"] = [passage(f"p{n}", relevance=0.9, foci={f"f{n}": 0.9})]
+    events = await stack.ask(QUESTION)
+    calls = [sorted(call.request.texts) for call in stack.retriever.of("Search")]
+    searched = sorted(text for texts in calls for text in texts)
+    assert len(calls) < 4 and searched == sorted([QUESTION, "find alpha", "find beta", "find gamma"])
+    found = {
+        event.passages.subquery.focus_id: [entry.id for entry in event.passages.passages]
+        for event in events
+        if event.HasField("passages")
+    }
+    assert (found["f1"], found["f2"], found["f3"]) == (["p1"], ["p2"], ["p3"])
+
+
+async def test_a_subquery_that_is_worded_late_holds_up_no_other(stack: Stack) -> None:
+    stack.decomposer.foci = foci("alpha", "beta")
+
+    async def generate(request: decomposer_pb2.GenerateSubqueryRequest) -> None:
+        if request.focus.id == "f2":
+            # Worded only once the other one has been searched for, which so did not wait for it.
+            async with asyncio.timeout(PATIENCE_S), stack.retriever.arrived:
+                await stack.retriever.arrived.wait_for(lambda: "find alpha" in stack.retriever.searched)
+
+    stack.decomposer.on_subquery = generate
+    answer = await stack.answer(QUESTION, budget_ms=0, limits=orchestrator_pb2.AskLimits(max_steps=1))
+    assert "find beta" in stack.retriever.searched
+    assert not answer.degradations
 
 
 async def test_the_question_itself_is_searched_while_the_first_subquery_is_generated(stack: Stack) -> None:

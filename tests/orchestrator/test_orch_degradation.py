@@ -101,8 +101,7 @@ async def test_the_rest_of_a_fan_out_is_used_when_one_search_fails(stack: Stack)
     assert "pa" in {entry.id for entry in answer.passages}
     assert kinds(events).count("subquery") == 3
     assert kinds(events).count("passages") == 2
-    [error] = [hop.error for hop in answer.timing.hops if hop.error]
-    assert error == "INTERNAL"
+    assert {hop.error for hop in answer.timing.hops if hop.error} == {"INTERNAL"}
 
 
 async def test_a_failed_search_is_tried_again_in_the_next_step(stack: Stack) -> None:
@@ -110,8 +109,10 @@ async def test_a_failed_search_is_tried_again_in_the_next_step(stack: Stack) -> 
     stack.retriever.fail_text["find beta"] = grpc.StatusCode.INTERNAL
     stack.retriever.found["find alpha"] = [passage("pa", relevance=0.9, foci={"f1": 0.9})]
     answer = await stack.answer(QUESTION)
-    assert stack.retriever.searched.count("find beta") == 2
-    assert stack.retriever.searched.count("find alpha") == 1
+    beta_alone = [call for call in stack.retriever.of("Search") if list(call.request.texts) == ["find beta"]]
+    # In the first step by itself, after the call that it shared had failed; and again in the second.
+    assert len(beta_alone) == 2
+    assert list(stack.retriever.of("Search")[-1].request.texts) == ["find beta"]
     assert lost(answer) == ["PARTIAL_FAN_OUT", "RETRIEVER"]
 
 

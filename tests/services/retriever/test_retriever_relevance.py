@@ -52,8 +52,9 @@ def test_every_embedder_has_coefficients_with_their_provenance(embedder: str) ->
 def _named(retriever: Retriever, text: str, row: int) -> dict[str, float]:
     """Features of one passage for a text, with a cosine of 0.5."""
     index = retriever.snapshot.lexical
-    values = features(index, text, index.scores(index.query(text))[[row]], np.array([0.5], np.float32), [row])
-    return dict(zip(FEATURES, values[0].tolist(), strict=True))
+    bm25 = index.scores(index.query(text))[None, [row]]
+    values = features(index, [text], bm25, np.array([[0.5]], np.float32), [row])
+    return dict(zip(FEATURES, values[0, 0].tolist(), strict=True))
 
 
 def _row(retriever: Retriever, source: str) -> int:
@@ -82,8 +83,19 @@ def test_a_name_that_no_passage_has_lowers_name_coverage_and_plain_words_do_not(
 
 
 def test_features_of_no_passages_have_no_rows(retriever: Retriever) -> None:
-    nothing = np.zeros(0, np.float32)
-    assert features(retriever.snapshot.lexical, "clock", nothing, nothing, []).shape == (0, len(FEATURES))
+    nothing = np.zeros((1, 0), np.float32)
+    assert features(retriever.snapshot.lexical, ["clock"], nothing, nothing, []).shape == (1, 0, len(FEATURES))
+
+
+def test_features_of_several_texts_are_those_of_each_alone(retriever: Retriever) -> None:
+    index, rows = retriever.snapshot.lexical, list(range(len(retriever.snapshot.stored)))
+    texts = ["system clock of the network card", "Which clock does NSSF2 read?", "the", "quaternion"]
+    bm25 = np.stack([index.scores(index.query(text)) for text in texts])
+    cosines = np.random.default_rng(0).random(bm25.shape, np.float32)
+    together = features(index, texts, bm25, cosines, rows)
+    for place, text in enumerate(texts):
+        alone = features(index, [text], bm25[[place]], cosines[[place]], rows)
+        np.testing.assert_allclose(together[place], alone[0], rtol=1e-6)
 
 
 def test_an_unknown_term_lowers_coverage(retriever: Retriever) -> None:
