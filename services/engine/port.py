@@ -152,7 +152,7 @@ class LanguageModel(Protocol):
         ...
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text, or an estimate that is not below them where no tokenizer is at hand."""
+        """Tokens of a text; where no tokenizer is at hand an estimate, made to err on the side of too many."""
         ...
 
     async def alive(self) -> None:

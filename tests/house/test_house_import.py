@@ -31,7 +31,7 @@ _DECISION_PROCESS = (
 # Where a library that is large, or replaceable, may be imported. New adapters are added here on purpose.
 _ADAPTERS: dict[str, tuple[str, ...]] = {
     "chromadb": ("services.retriever.chroma",),
-    "openai": ("services.engine.openai_engine",),
+    "openai": ("services.engine.openai_engine", "services.engine.openai_error", "services.engine.openai_server"),
     "sentence_transformers": ("services.retriever.embedder.sentence_transformer",),
     "torch": (),
     "vllm": ("services.engine.vllm_engine",),

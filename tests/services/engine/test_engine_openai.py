@@ -75,6 +75,9 @@ class _Server:
         self.chat: _Chat = _hello
         self.probe: _Chat = _hello
         self.tokens: dict[str, list[int]] = {}
+        self.tokens_of: Callable[[str], list[int]] | None = None
+        self.tokenize_status = 404
+        self.tokenized: list[str] = []
         self.started = False
         self.bodies: list[dict[str, Any]] = []
         self.hung_up = asyncio.Event()
@@ -97,7 +100,9 @@ class _Server:
         if path == "/v1/models":
             await line.reply(self.models_status, self.models)
         elif path == "/tokenize":
-            await line.reply(200, {"tokens": self.tokens[body["prompt"]]})
+            self.tokenized.append(body["prompt"])
+            tokens = self.tokens.get(body["prompt"]) or (self.tokens_of and self.tokens_of(body["prompt"]))
+            await line.reply(200 if tokens else self.tokenize_status, {"tokens": tokens})
         elif not self.started:
             await self.probe(line, body)
         else:
@@ -301,6 +306,7 @@ async def test_a_choice_is_one_delta_with_probabilities_of_the_labels_alone(serv
 async def test_vllm_is_held_to_the_labels_tokens(server: _Server, started: Started) -> None:
     server.models = {"data": [{"id": "tiny", "owned_by": "vllm", "max_model_len": 512}]}
     server.tokens = {"A": [32], "B": [33]}
+    server.tokenize_status = 500  # of the samples: what fails once is asked again
     server.chat = _says("A", ("A", -0.5), ("B", -0.5))
     model = await started()
     _, whole = await _parts(model, _request(choices=("A", "B")))
@@ -321,6 +327,7 @@ async def test_a_choice_is_not_held_to_the_lengths_of_free_text(server: _Server,
 async def test_labels_of_several_tokens_are_held_by_structured_outputs(server: _Server, started: Started) -> None:
     server.models = {"data": [{"id": "tiny", "owned_by": "vllm"}]}
     server.tokens = {"yes": [1], "not at all": [2, 3]}
+    server.tokenize_status = 500
     server.chat = _says("not at all")
     _, whole = await _parts(await started(), _request(choices=("yes", "not at all")))
     assert whole.text == "not at all"
@@ -516,6 +523,37 @@ async def test_a_prompt_too_long_is_the_callers_mistake(server: _Server, started
     error = await _failure(await started(), _request("word " * 600))
     assert isinstance(error, InvalidArgumentError)
     assert "at most 512 tokens together, got at least 505 and 8" in str(error)
+
+
+async def test_tokens_are_estimated_by_what_the_server_counts_at_the_start(server: _Server, started: Started) -> None:
+    text = "The radio unit receives samples inside its window."
+    uncounted = (await started()).count_tokens(text)
+    # Eight letters or blanks a token, which is coarser than the estimate without a count.
+    server.started = False
+    server.tokens_of = lambda prompt: list(range(len(prompt) // 8 + 1))
+    counted = (await started()).count_tokens(text)
+    assert len(text) // 8 + 1 <= counted < uncounted
+
+
+async def test_a_server_that_does_not_tokenise_is_asked_once(server: _Server, started: Started) -> None:
+    server.models = {"data": [{"id": "tiny", "owned_by": "vllm"}]}
+    server.chat = _says("A", ("A", -0.5), ("B", -0.5))
+    model = await started()
+    await _parts(model, _request(choices=("A", "B")))
+    assert len(server.tokenized) == 1
+    assert "allowed_token_ids" not in server.bodies[0]
+
+
+async def test_labels_are_asked_for_again_where_the_server_failed_to_tell(server: _Server, started: Started) -> None:
+    server.models = {"data": [{"id": "tiny", "owned_by": "vllm"}]}
+    server.tokenize_status = 503
+    server.chat = _says("A", ("A", -0.5), ("B", -0.5))
+    model = await started()
+    await _parts(model, _request(choices=("A", "B")))
+    server.tokens = {"A": [32], "B": [33]}
+    await _parts(model, _request(choices=("A", "B")))
+    assert "allowed_token_ids" not in server.bodies[0]
+    assert server.bodies[1]["allowed_token_ids"] == [32, 33]
 
 
 async def test_a_server_that_is_gone_is_unavailable(server: _Server, started: Started) -> None:
