@@ -123,13 +123,17 @@ def show_policy(console: Console, policy: Policy) -> None:
     if not policy.reason_available:
         paragraph(console, "No language model runs, so REASON is not among the actions.", style="dim")
     console.print()
-    table = _plain_table("parameter", ("value", "right"), "action", ("time ms", "right"))
+    table = _plain_table("parameter", ("value", "right"), "action", ("time ms", "right"), "time from")
     parameters = [(name, f"{value:g}") for name, value in sorted(policy.parameters.items())]
     parameters.append(("quality", policy.quality))
-    times = [(name, f"{value * 1000:g}") for name, value in sorted(policy.action_time_s.items())]
+    origin = policy.action_time_origin
+    times = [
+        (name, f"{value * 1000:.4g}", clean(origin.get(name, "")))
+        for name, value in sorted(policy.action_time_s.items())
+    ]
     for index in range(max(len(parameters), len(times))):
         one = parameters[index] if index < len(parameters) else ("", "")
-        two = times[index] if index < len(times) else ("", "")
+        two = times[index] if index < len(times) else ("", "", "")
         table.add_row(*one, *two)
     console.print(table)
     if policy.states:

@@ -356,6 +356,7 @@ def policy(message: orchestrator_pb2.Policy) -> Policy:
         parameters=dict(message.parameters),
         quality=message.quality,
         action_time_s=dict(message.action_time_s),
+        action_time_origin=dict(message.action_time_origin),
         origin=message.origin,
         states=tuple(_state_value(state) for state in message.states),
         reason_available=message.reason_available,

@@ -526,6 +526,8 @@ class Policy(Result):
     parameters: Mapping[str, float]
     quality: str
     action_time_s: Mapping[str, float]
+    action_time_origin: Mapping[str, str]
+    """Where each time came from, by the same names: "file", "measured" or "builtin"."""
     origin: str
     """Where the parameters came from."""
     states: tuple[StateValue, ...]

@@ -169,8 +169,14 @@ class Peers:
         finally:
             hops.add("synthesizer", "Synthesize", 0, start_s, timing, error_name)
 
+    async def decomposer_info(self, timeout_s: float) -> types_pb2.ServiceInfo:
+        """What the decomposer is; says how fast its language model is, where one runs."""
+        return await self._decomposer.unary(
+            "argo.v1.DecomposerService/GetInfo", self._decomposer_stub.GetInfo, types_pb2.GetInfoRequest(), timeout_s
+        )
+
     async def synthesizer_info(self, timeout_s: float) -> types_pb2.ServiceInfo:
-        """What the synthesizer is; says whether a language model runs."""
+        """What the synthesizer is; says whether a language model runs, and how fast."""
         return await self._synthesizer.unary(
             "argo.v1.SynthesizerService/GetInfo", self._synthesizer_stub.GetInfo, types_pb2.GetInfoRequest(), timeout_s
         )

@@ -22,7 +22,7 @@ class PolicyFile:
 
     parameters: MdpParameters
     times: ActionTimes | None = None
-    """None: the file leaves the times as they are."""
+    """None: the file gives none, and those that the engines measure are in force."""
 
 
 def load_policy_file(path: Path) -> PolicyFile:

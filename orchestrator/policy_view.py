@@ -9,8 +9,8 @@ from typing import Final
 from argo import limits
 from argo.errors import InvalidArgumentError
 from argo.v1 import orchestrator_pb2, types_pb2
-from orchestrator.action_time import AnswerMode
-from orchestrator.policy_book import PolicyBook, PolicyReport, StateValue
+from orchestrator.action_time import ActionTimes, AnswerMode
+from orchestrator.policy_book import PolicyBook, StateValue
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.state import ACTION_CODE, action_values
 from orchestrator.threshold import Verdict
@@ -29,6 +29,14 @@ _MODE: Final = {
     types_pb2.ANSWER_MODE_CHOICE: AnswerMode.CHOICE,
 }
 _MODE_CODE: Final = {mode: code for code, mode in _MODE.items()}
+_SHOWN_TIMES: Final = {
+    "retrieve_s": tuple(f"retrieve_{n}" for n in range(1, limits.FAN_OUT[1] + 1)),
+    "reason_s": ("reason",),
+    "free_answer_s": ("answer_free",),
+    "choice_answer_s": ("answer_choice",),
+    "extractive_answer_s": ("extractive",),
+}
+"""The wire's names of the times, by field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +113,8 @@ def policy_reply(book: PolicyBook, asked: ReportRequest, origin: str) -> orchest
         ],
         parameters={name: float(value) for name, value in parameters.items() if not isinstance(value, str)},
         quality=report.parameters.quality.name,
-        action_time_s=_action_times(report),
+        action_time_s=_action_times(report.times),
+        action_time_origin=_time_origins(report.times),
         origin=origin,
         reason_available=report.reason_available,
     )
@@ -117,15 +126,17 @@ def policy_reply(book: PolicyBook, asked: ReportRequest, origin: str) -> orchest
     return reply
 
 
-def _action_times(report: PolicyReport) -> dict[str, float]:
-    times = report.times
-    shown = {f"retrieve_{n}": seconds for n, seconds in enumerate(times.retrieve_s, start=1)}
-    if times.reason_s is not None:
-        shown["reason"] = times.reason_s
-    shown["answer_free"] = times.answer_s(AnswerMode.FREE)
-    shown["answer_choice"] = times.answer_s(AnswerMode.CHOICE)
-    shown["extractive"] = times.extractive_answer_s
+def _action_times(times: ActionTimes) -> dict[str, float]:
+    shown: dict[str, float] = {}
+    for field, names in _SHOWN_TIMES.items():
+        value = getattr(times, field)
+        if value is not None:
+            shown |= zip(names, value if isinstance(value, tuple) else (value,), strict=True)
     return shown
+
+
+def _time_origins(times: ActionTimes) -> dict[str, str]:
+    return {name: origin.value for field, origin in times.origin.items() for name in _SHOWN_TIMES[field]}
 
 
 def _state(value: StateValue, time_left_s: float | None) -> orchestrator_pb2.StateValue:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import grpc.aio
@@ -14,10 +15,10 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from argo.errors import ArgoError
 from argo.server import Service
 from argo.telemetry import Telemetry
-from argo.v1 import orchestrator_pb2_grpc
+from argo.v1 import orchestrator_pb2_grpc, types_pb2
+from orchestrator.pace import is_measured
 from orchestrator.peer import Peers
-from orchestrator.policy_book import PolicyBook
-from orchestrator.policy_file import load_policy_file
+from orchestrator.policy_upkeep import PolicyUpkeep
 from orchestrator.servicer import OrchestratorServicer
 from orchestrator.session import SessionStore
 from orchestrator.settings import OrchestratorSettings
@@ -46,11 +47,8 @@ class Orchestrator(Service):
         self._settings = settings
         self._store = store
         self._peers = Peers(settings, telemetry)
-        self._book = PolicyBook(tracker_name=settings.tracker)
-        if settings.policy_file is not None:
-            content = load_policy_file(settings.policy_file)
-            self._book.replace(content.parameters, content.times)
-        self._servicer = OrchestratorServicer(settings, self._book, self._peers, store, telemetry, self.info)
+        self._upkeep = PolicyUpkeep(settings.tracker, settings.policy_file)
+        self._servicer = OrchestratorServicer(settings, self._upkeep, self._peers, store, telemetry, self.info)
         self._watch: asyncio.Task[None] | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -58,7 +56,7 @@ class Orchestrator(Service):
         orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server(self._servicer, server)
 
     async def warm_up(self) -> None:
-        """Open the session store and begin to watch the synthesizer."""
+        """Open the session store and begin to watch the engines."""
         await self._store.open()
         self._watch = asyncio.create_task(_forever(self._look, self._settings.peer_poll_s))
 
@@ -71,15 +69,23 @@ class Orchestrator(Service):
         await self._store.close()
 
     async def _look(self) -> bool:
-        """Learn whether REASON is available; False where the synthesizer could not be asked."""
-        try:
-            # Belongs to no question: as traces of their own, these calls would bury the questions'.
-            with trace.use_span(_unsampled()):
-                info = await self._peers.synthesizer_info(_PROBE_TIMEOUT_S)
-        except ArgoError:
-            return False
-        await self._servicer.set_reason_available(info.engine.language_model)
-        return True
+        """Learn what the engines are and how fast; False where that is not all known yet."""
+        # Belongs to no question: as traces of their own, these calls would bury the questions'.
+        with trace.use_span(_unsampled()):
+            engines = await asyncio.gather(
+                _engine(self._peers.decomposer_info(_PROBE_TIMEOUT_S)),
+                _engine(self._peers.synthesizer_info(_PROBE_TIMEOUT_S)),
+            )
+        await self._upkeep.take_in(*engines, time.monotonic())
+        return all(engine is not None and is_measured(engine) for engine in engines)
+
+
+async def _engine(asked: Awaitable[types_pb2.ServiceInfo]) -> types_pb2.EngineInfo | None:
+    """The engine of a service; None where it cannot be asked."""
+    try:
+        return (await asked).engine
+    except ArgoError:
+        return None
 
 
 def _unsampled() -> trace.Span:
@@ -94,7 +100,7 @@ async def _forever(look: Callable[[], Coroutine[Any, Any, bool]], period_s: floa
             answered = await look()
         except Exception:
             # One bad look must not end the watch: the next question would run on what was true long ago.
-            _LOG.exception("the synthesizer could not be looked at")
+            _LOG.exception("the engines could not be looked at")
             answered = False
-        # Until the synthesizer is up, look often: the first questions are near.
+        # Until both are up and warm, look often: the first questions are near.
         await asyncio.sleep(period_s if answered else min(_RETRY_S, period_s))

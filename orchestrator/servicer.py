@@ -24,12 +24,9 @@ from argo.errors import (
 )
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, types_pb2
-from orchestrator.action_time import ActionTimes, with_reason
 from orchestrator.loop import QuestionLoop
-from orchestrator.parameter import MdpParameters
 from orchestrator.peer import Peers
-from orchestrator.policy_book import PolicyBook
-from orchestrator.policy_file import load_policy_file
+from orchestrator.policy_upkeep import PolicyUpkeep
 from orchestrator.policy_view import policy_reply, report_request
 from orchestrator.question import Question, accept
 from orchestrator.session import SessionRecord, SessionStatus, SessionStore
@@ -40,7 +37,6 @@ from orchestrator.strategy import STRATEGIES
 __all__ = ["OrchestratorServicer"]
 
 _LOG = logging.getLogger(__name__)
-_DEFAULT_ORIGIN: Final = "defaults"
 _PAGE_SIZE: Final = (1, 100)
 _DEFAULT_PAGE_SIZE: Final = 20
 _R = TypeVar("_R")
@@ -52,7 +48,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
 
     Args:
         settings: Defaults and caps.
-        book: The solved policies.
+        upkeep: The solved policies, and what they are solved for.
         peers: The services behind.
         store: The sessions.
         telemetry: Where spans go.
@@ -62,21 +58,20 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     def __init__(
         self,
         settings: OrchestratorSettings,
-        book: PolicyBook,
+        upkeep: PolicyUpkeep,
         peers: Peers,
         store: SessionStore,
         telemetry: Telemetry,
         describe: Callable[[dict[str, str]], types_pb2.ServiceInfo],
     ) -> None:
         self._settings = settings
-        self._book = book
+        self._upkeep = upkeep
+        self._book = upkeep.book
         self._peers = peers
         self._store = store
         self._telemetry = telemetry
         self._describe = describe
         self._running = 0
-        self._replacing = asyncio.Lock()
-        self._origin = _DEFAULT_ORIGIN if settings.policy_file is None else settings.policy_file.name
 
     async def Ask(  # the generated base class names it
         self, request: orchestrator_pb2.AskRequest, context: _Context
@@ -252,42 +247,14 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         """The policy in force."""
         asked = report_request(request, self._settings)
         # A tracker or fan-out that was not asked for before is solved here.
-        return await asyncio.to_thread(policy_reply, self._book, asked, self._origin)
+        return await asyncio.to_thread(policy_reply, self._book, asked, self._upkeep.origin)
 
     async def ReloadPolicy(
         self, request: orchestrator_pb2.ReloadPolicyRequest, context: _Context
     ) -> orchestrator_pb2.ReloadPolicyResponse:
         """Read the policy file again and serve it."""
-        path = self._settings.policy_file
-        if path is None:
-            raise NotReadyError("there is no policy file to read; set ARGO_ORCHESTRATOR_POLICY_FILE and restart once")
-        started = time.perf_counter()
-        try:
-            content = await asyncio.to_thread(load_policy_file, path)
-            await self._replace(content.parameters, content.times, reason_available=None)
-        except InvalidArgumentError as error:
-            # The request holds nothing that could be wrong; the file is an operator's.
-            raise NotReadyError(str(error)) from None
-        self._origin = path.name
-        return orchestrator_pb2.ReloadPolicyResponse(origin=path.name, solve_s=time.perf_counter() - started)
-
-    async def set_reason_available(self, available: bool) -> None:
-        """Take in whether a language model runs; running questions keep the policy that they have."""
-        if available != self._book.reason_available:
-            await self._replace(None, None, reason_available=available)
-            _LOG.info("REASON is %s", "available" if available else "not available: no language model runs")
-
-    async def _replace(
-        self, parameters: MdpParameters | None, times: ActionTimes | None, *, reason_available: bool | None
-    ) -> None:
-        """Change the policies, one change after the other, so that none is lost; None keeps what is there."""
-        async with self._replacing:
-            book = self._book
-            if reason_available or (reason_available is None and book.reason_available):
-                times = with_reason(times or book.times)
-            await asyncio.to_thread(
-                book.replace, parameters or book.parameters, times, reason_available=reason_available
-            )
+        solve_s = await self._upkeep.reload()
+        return orchestrator_pb2.ReloadPolicyResponse(origin=self._upkeep.origin, solve_s=solve_s)
 
     async def GetInfo(self, request: types_pb2.GetInfoRequest, context: _Context) -> orchestrator_pb2.OrchestratorInfo:
         """This service and those behind it."""
@@ -303,7 +270,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             "kept_words": str(settings.kept_words),
             "close_relevance": str(settings.close_relevance),
             "close_confidence": str(settings.close_confidence),
-            "policy": self._origin,
+            "policy": self._upkeep.origin,
             "reason_available": str(self._book.reason_available).lower(),
         }
         return orchestrator_pb2.OrchestratorInfo(

@@ -146,7 +146,9 @@ class ModelEngine:
 
     def describe(self) -> types_pb2.EngineInfo:
         """What GetInfo says of the engine."""
-        return self._served.describe()
+        info = self._served.describe()
+        info.subquery_tokens, info.margin_s = self._sampling.max_tokens, _MARGIN_S
+        return info
 
     async def close(self) -> None:
         """Stop the engine."""

@@ -121,6 +121,8 @@ class ServedModel:
         info.profile = self.profile.label
         if self._alone is not None:
             info.ttft_s, info.tpot_s = self._alone.ttft_s, self._alone.tpot_s
+        if (pace := self.pace) is not None:
+            info.running_ttft_s, info.running_tpot_s = pace.ttft_s, pace.tpot_s
         return info
 
     async def close(self) -> None:

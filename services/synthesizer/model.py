@@ -234,7 +234,10 @@ class ModelEngine:
 
     def describe(self) -> types_pb2.EngineInfo:
         """What GetInfo says of the engine."""
-        return self._served.describe()
+        info, rules = self._served.describe(), self._rules
+        info.note_tokens, info.least_answer_tokens = rules.note_tokens, rules.least_tokens
+        info.margin_s = rules.time_margin_s
+        return info
 
     async def close(self) -> None:
         """Stop the engine."""

@@ -261,6 +261,7 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             parameters={"cost_weight": 0.6, "discount": 0.98},
             quality="linear",
             action_time_s={"retrieve_1": 0.01, "answer_free": 0.02},
+            action_time_origin={"retrieve_1": "builtin", "answer_free": "measured"},
             origin="defaults",
             states=[
                 orchestrator_pb2.StateValue(

@@ -1,0 +1,133 @@
+"""The measured pace on its way: from engines that keep time, over GetInfo, into the policy and what a question does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from scripted_stack import PATIENCE_S, Stack
+
+from argo.server import RunningServer, start
+from argo.telemetry import Telemetry
+from argo.v1 import orchestrator_pb2, types_pb2
+from services.decomposer.servicer import Decomposer
+from services.decomposer.settings import DecomposerSettings
+from services.synthesizer.servicer import Synthesizer
+from services.synthesizer.settings import SynthesizerSettings
+
+TTFT_S, TPOT_S = 0.05, 0.04
+SUBQUERY_WORDS = 40
+TWO_FOCI = "Compare the near-RT RIC and the non-RT RIC."
+
+
+@dataclass
+class SlowEngines:
+    """Real services whose models take 40 ms a token."""
+
+    targets: Mapping[str, str]
+
+
+def script(folder: Path) -> Path:
+    words = " ".join(f"word{n}" for n in range(SUBQUERY_WORDS))
+    content = {
+        "origin": {
+            **dict.fromkeys(("model", "hardware", "engine", "command"), "of this test"),
+            "recorded_on": "2026-01-01",
+            "prompt_tokens": 1,
+            "completion_tokens": 1,
+        },
+        "points": [{"batch": batch, "ttft_s": TTFT_S, "tpot_s": TPOT_S} for batch in (1, 8)],
+        "max_num_seqs": 8,
+        # What the warm-up asks is answered in a word, for a test has no time to lose.
+        "rules": [{"kind": "subquery", "match": "near-RT RIC", "text": words}, {"text": "Policies [1]."}],
+    }
+    path = folder / "script.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest_asyncio.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[SlowEngines]:
+    path = script(tmp_path)
+    decomposing = DecomposerSettings(port=0, engine="scripted", script=path, expected_batch=1)
+    synthesizing = SynthesizerSettings(port=0, engine="scripted", script=path, expected_batch=1)
+    running: list[RunningServer] = await asyncio.gather(
+        start(Decomposer(decomposing), decomposing, Telemetry(None)),
+        start(Synthesizer(synthesizing), synthesizing, Telemetry(None)),
+    )
+    try:
+        names = ("decomposer_target", "synthesizer_target")
+        yield SlowEngines({name: f"127.0.0.1:{server.port}" for name, server in zip(names, running, strict=True)})
+    finally:
+        for server in running:
+            await server.stop(0.0)
+
+
+async def until_origin(stack: Stack, **origin: str) -> orchestrator_pb2.Policy:
+    """Poll until the times have these origins."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (policy := await stack.policy()).action_time_origin.items() >= origin.items():
+            await asyncio.sleep(0.005)
+    return policy
+
+
+async def test_a_slow_engines_pace_keeps_a_question_from_what_its_budget_cannot_bear(
+    peers: Stack, slow: SlowEngines
+) -> None:
+    await peers.start_orchestrator(**slow.targets)
+    policy = await until_origin(peers, reason="measured", retrieve_1="measured", extractive="builtin")
+    times = policy.action_time_s
+    # 50 tokens of subquery; 80 of note and its verdict; 1.2 times 24 of answer: at that pace, and little beside it.
+    assert times["retrieve_1"] == pytest.approx(TTFT_S + 49 * TPOT_S, abs=0.2)
+    assert times["reason"] == pytest.approx(2 * TTFT_S + 79 * TPOT_S, abs=0.2)
+    assert times["answer_free"] == pytest.approx(1.2 * (TTFT_S + 23 * TPOT_S), abs=0.2)
+    assert times["answer_choice"] == pytest.approx(1.2 * TTFT_S, abs=0.1)
+    # Nothing that is found closes a focus, so the policy would go on. One subquery of 40 words and its search leave
+    # less than 2.4 of the 4 seconds, where another retrieval needs 3.2 with the answer, and a note 4.4.
+    answer = await peers.answer(TWO_FOCI, budget_ms=4_000)
+    assert (answer.steps, answer.end_reason) == (1, orchestrator_pb2.END_REASON_BUDGET)
+    assert len(peers.retriever.calls) >= 2  # the question itself, and a subquery that a model worded
+    assert answer.usage.completion_tokens >= SUBQUERY_WORDS
+    assert answer.within_budget
+
+
+async def test_times_say_where_they_come_from(peers: Stack) -> None:
+    await peers.start_orchestrator()
+    assert set((await peers.policy()).action_time_origin.values()) == {"builtin"}
+    peers.synthesizer.language_model = True
+    policy = await until_origin(peers, reason="measured")
+    assert set(policy.action_time_origin) == set(policy.action_time_s)
+    assert {name for name, origin in policy.action_time_origin.items() if origin == "measured"} == {
+        "reason",
+        "answer_free",
+        "answer_choice",
+    }
+
+
+async def test_the_decomposers_pace_is_looked_at_too_and_kept_when_it_is_gone(peers: Stack) -> None:
+    peers.decomposer.engine = types_pb2.EngineInfo(
+        language_model=True, ttft_s=0.02, tpot_s=0.002, subquery_tokens=50, margin_s=0.005
+    )
+    await peers.start_orchestrator()
+    policy = await until_origin(peers, retrieve_1="measured")
+    assert policy.action_time_s["retrieve_1"] == pytest.approx(0.138)
+    await peers.stop("decomposer")
+    # Whatever is learnt of the synthesizer was learnt in a look that found no decomposer.
+    peers.synthesizer.language_model = True
+    await peers.until_reason(True)
+    assert (await peers.policy()).action_time_s["retrieve_1"] == policy.action_time_s["retrieve_1"]
+
+
+async def test_a_policy_files_times_win_over_measured_ones(peers: Stack) -> None:
+    times = {"retrieve_s": [0.1] * 8, "free_answer_s": 0.2, "choice_answer_s": 0.1, "extractive_answer_s": 0.01}
+    path = peers.folder / "mine.json"
+    path.write_text(json.dumps({"times": times}))
+    peers.synthesizer.language_model = True
+    await peers.start_orchestrator(policy_file=path)
+    policy = await until_origin(peers, reason="measured", retrieve_8="file", answer_free="file", extractive="file")
+    assert policy.action_time_s["answer_free"] == 0.2
