@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from argo.v1 import types_pb2
+from services.engine.encoder import ConversationEncoder
 from services.engine.gpu import check_gpus, gpu_facts
 from services.engine.leash import Leash
 from services.engine.port import (
@@ -76,6 +77,8 @@ class VllmModel:
         # vLLM ships no types that hold across its versions.
         self._engine: Any = None
         self._tokenizer: Any = None
+        self._special_tokens: tuple[str, ...] = ()
+        self._encoder: ConversationEncoder | None = None
         self._leash: Leash | None = None
         self._numbers = itertools.count(1)
         self._unfinished = 0
@@ -96,10 +99,7 @@ class VllmModel:
     @property
     def special_tokens(self) -> tuple[str, ...]:
         """Texts that the tokenizer reads as control tokens; empty before the start."""
-        if self._tokenizer is None:
-            return ()
-        added = [str(token) for token in getattr(self._tokenizer, "added_tokens_decoder", {}).values()]
-        return tuple(dict.fromkeys([*self._tokenizer.all_special_tokens, *added]))
+        return self._special_tokens
 
     async def start(self) -> None:
         """Load the model; see the port."""
@@ -120,6 +120,9 @@ class VllmModel:
                 raise NotReadyError(f"vLLM cannot start model {self._model!r}: {_first_line(error)}") from error
             raise
         self._tokenizer = self._engine.tokenizer
+        added = [str(token) for token in getattr(self._tokenizer, "added_tokens_decoder", {}).values()]
+        self._special_tokens = tuple(dict.fromkeys([*self._tokenizer.all_special_tokens, *added]))
+        self._encoder = ConversationEncoder(self._tokenizer, self._special_tokens)
 
     def _prepare_environment(self) -> None:
         for name, value in _ENVIRONMENT.items():
@@ -202,15 +205,8 @@ class VllmModel:
 
     def _encode(self, request: GenerationRequest) -> list[int]:
         """Token ids of the prompt, by the model's own chat template."""
-        ids = self._tokenizer.apply_chat_template(
-            [{"role": message.role, "content": message.content} for message in request.messages],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=False,
-            # Read by templates of models that think before they answer, such as Qwen3's; others pass over it.
-            enable_thinking=False,
-        )
-        return list(ids)
+        assert self._encoder is not None, "started"
+        return self._encoder.encode(request.messages)
 
     def _sampling(self, request: GenerationRequest, prompt_tokens: int) -> tuple[Any, list[int]]:
         """VLLM's parameters, and the token of each choice where each is one token."""
