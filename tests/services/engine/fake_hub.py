@@ -28,6 +28,11 @@ class FakeHub:
         """Each download: path, and the byte at which it began."""
         self.break_after: dict[str, int] = {}
         """Bytes of a file after which the connection is closed, once."""
+        self.large: set[str] = set()
+        """Files that are listed with their SHA-256, as the hub does of those in its large storage."""
+        self.listed: dict[str, bytes] = {}
+        """Content that a file's listed hash is of, where what is sent is another."""
+        self.commit = COMMIT
         self.endpoint = ""
 
 
@@ -69,16 +74,26 @@ class _Handler(BaseHTTPRequestHandler):
         api = f"/api/models/{hub.model}"
         if path.startswith(f"{api}/revision/") or path == api:
             revision = path.rpartition("/revision/")[2] if path != api else "main"
-            if revision not in ("main", COMMIT):
+            if revision not in ("main", hub.commit):
                 return self._error("RevisionNotFound")
-            siblings = [{"rfilename": name} for name in hub.files]
-            return self._json({"id": hub.model, "modelId": hub.model, "sha": COMMIT, "siblings": siblings}, body=body)
-        if path.startswith(f"{api}/tree/{COMMIT}"):
+            siblings = [self._sibling(name) for name in hub.files]
+            return self._json(
+                {"id": hub.model, "modelId": hub.model, "sha": hub.commit, "siblings": siblings}, body=body
+            )
+        if path.startswith(f"{api}/tree/{hub.commit}"):
             return self._json([self._entry(name, data) for name, data in hub.files.items()], body=body)
-        resolved = f"/{hub.model}/resolve/{COMMIT}/"
+        resolved = f"/{hub.model}/resolve/{hub.commit}/"
         if path.startswith(resolved) and (name := path.removeprefix(resolved)) in hub.files:
             return self._file(name, hub.files[name], body=body)
         return self._error("RepoNotFound")
+
+    def _sibling(self, name: str) -> dict[str, Any]:
+        hub = self.hub_served
+        if name not in hub.large:
+            return {"rfilename": name}
+        data = hub.listed.get(name, hub.files[name])
+        lfs = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+        return {"rfilename": name, "size": len(data), "lfs": lfs}
 
     @staticmethod
     def _entry(name: str, data: bytes) -> dict[str, Any]:
@@ -97,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
         headers = {
             "ETag": f'"{hashlib.sha1(data).hexdigest()}"',
-            "X-Repo-Commit": COMMIT,
+            "X-Repo-Commit": self.hub_served.commit,
             "Accept-Ranges": "bytes",
             "Content-Length": str(len(data) - start),
         }

@@ -14,7 +14,7 @@ from fake_hub import COMMIT, FakeHub, serving
 
 from argo.errors import InvalidArgumentError, NotFoundError, NotReadyError, UnavailableError
 from services.engine.checkpoint import MANIFEST, checkpoint_problems, manifest_problems
-from services.engine.fetch import fetch
+from services.engine.fetch import Found, fetch
 
 _MODEL = "argo/tiny"
 
@@ -132,17 +132,75 @@ def test_modelscope_without_its_client_says_what_to_install(tmp_path: Path) -> N
         fetch(_MODEL, tmp_path, source="modelscope")
 
 
-def test_any_source_can_stand_behind_the_port(tmp_path: Path) -> None:
-    asked: list[Any] = []
+def test_weights_that_came_otherwise_than_listed_are_removed_and_brought_again(hub: FakeHub, tmp_path: Path) -> None:
+    hub.large = {_SECOND}
+    hub.listed = {_SECOND: _FILES[_SECOND]}
+    # As long, and a safetensors file: its hash alone tells.
+    hub.files[_SECOND] = _FILES[_SECOND][:-1] + b"?"
+    with pytest.raises(NotReadyError, match=rf"{_SECOND} came otherwise than the source lists \(SHA-256\)"):
+        fetch(_MODEL, tmp_path, endpoint=hub.endpoint)
+    assert not (tmp_path / _SECOND).exists() and not (tmp_path / MANIFEST).exists()
+    hub.files[_SECOND] = _FILES[_SECOND]
+    fetch(_MODEL, tmp_path, endpoint=hub.endpoint)
+    assert (tmp_path / _SECOND).read_bytes() == _FILES[_SECOND]
 
-    def download(model: str, folder: Path, revision: str | None, endpoint: str | None) -> str:
-        asked.append((model, revision, endpoint))
+
+def test_a_branch_that_moved_gets_a_folder_of_its_own(hub: FakeHub, tmp_path: Path) -> None:
+    # A service may be reading the folder, and files that the new commit lacks would stay beside its own.
+    fetch(_MODEL, tmp_path, endpoint=hub.endpoint)
+    hub.commit = "f" * 40
+    with pytest.raises(InvalidArgumentError, match=rf"own for {'f' * 40}, got .*, which holds {COMMIT}"):
+        fetch(_MODEL, tmp_path, endpoint=hub.endpoint)
+    assert manifest_problems(tmp_path, hashes=True) == []
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "thesis.md").touch()
+    with pytest.raises(InvalidArgumentError, match="to must be an empty folder, or one of an earlier fetch"):
+        fetch(_MODEL, tmp_path, endpoint=hub.endpoint)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.md"]
+
+
+def test_a_folder_in_which_another_fetch_was_begun_is_left_alone(hub: FakeHub, tmp_path: Path) -> None:
+    del hub.files["tokenizer.json"]
+    with pytest.raises(NotReadyError, match=r"no tokenizer"):
+        fetch(_MODEL, tmp_path, endpoint=hub.endpoint)
+    hub.model = "argo/other"
+    with pytest.raises(InvalidArgumentError, match=r"own for argo/other, got .*, which holds argo/tiny"):
+        fetch("argo/other", tmp_path, endpoint=hub.endpoint)
+
+
+def test_a_manifest_that_is_no_json_is_no_traceback(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text("{")
+    with pytest.raises(InvalidArgumentError, match="to must be an empty folder"):
+        fetch(_MODEL, tmp_path, endpoint=hub.endpoint)
+
+
+def test_no_folder_is_made_for_a_model_that_is_not_there(hub: FakeHub, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        fetch("argo/other", tmp_path / "new", endpoint=hub.endpoint)
+    assert not (tmp_path / "new").exists()
+
+
+class _Disk:
+    """A source that is neither hub."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def find(self, model: str, revision: str | None, endpoint: str | None) -> Found:
+        self.asked.append((model, revision, endpoint))
+        return Found("r7")
+
+    def bring(self, model: str, found: Found, folder: Path, endpoint: str | None) -> None:
         for name in _WANTED:
             (folder / name).write_bytes(_FILES[name])
-        return "r7"
 
-    manifest = fetch(_MODEL, tmp_path, source="disk", revision="v1", sources={"disk": download})
-    assert asked == [(_MODEL, "v1", None)]
+
+def test_any_source_can_stand_behind_the_port(tmp_path: Path) -> None:
+    disk = _Disk()
+    manifest = fetch(_MODEL, tmp_path, source="disk", revision="v1", sources={"disk": disk})
+    assert disk.asked == [(_MODEL, "v1", None)]
     assert json.loads(manifest.read_text())["commit"] == "r7"
 
 

@@ -12,7 +12,7 @@ from services.engine.token_estimate import SAMPLES, TokenEstimate
 # Not among the samples: about what evidence is made of.
 _UNSEEN = (
     "A radio unit that misses its reception window discards the message and counts it as late.",
-    "The xApp subscribes with RIC_SUB_REQ (E2AP v2.0, clause 8.2.1); KPM reports PRB usage, RRC.ConnMax every 1,000 ms.",
+    "The xApp subscribes with RIC_SUB_REQ (E2AP v2.0, clause 8.2.1); KPM reports PRB use, RRC.ConnMax every 1,000 ms.",
     "Fronthaul budget: 100 us one way over 20 km of fibre, of which 25 us are left for 3 bridges.",
 )
 
