@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -27,8 +27,16 @@ __all__ = [
 _LONGEST_S: Final = 3_600.0
 _NANOSECOND_US: Final = 1e-3
 
-TIME_NAMES: Final = ("retrieve_s", "reason_s", "free_answer_s", "choice_answer_s", "extractive_answer_s")
+TIME_NAMES: Final = (
+    "retrieve_s",
+    "one_focus_retrieve_s",
+    "reason_s",
+    "free_answer_s",
+    "choice_answer_s",
+    "extractive_answer_s",
+)
 """The times of :class:`ActionTimes`, by field."""
+_OPTIONAL: Final = ("one_focus_retrieve_s", "reason_s")
 
 
 class AnswerMode(enum.Enum):
@@ -70,6 +78,9 @@ class ActionTimes:
     retrieve_s: tuple[float, ...]
     """Time of RETRIEVE(n) at position n - 1. The process uses the running maximum: a larger fan-out that was
     measured faster than a smaller one is noise."""
+    one_focus_retrieve_s: float | None = None
+    """Time of RETRIEVE(1) for a question of one focus, which rules may word while a model words those of more; None
+    where it takes as long as for any other question."""
     reason_s: float | None
     """Time of REASON; None where no language model runs."""
     free_answer_s: float
@@ -89,15 +100,20 @@ class ActionTimes:
             )
         checked = tuple(_check_time(f"retrieve_s[{n}]", value) for n, value in enumerate(self.retrieve_s))
         object.__setattr__(self, "retrieve_s", checked)
-        if self.reason_s is not None:
-            object.__setattr__(self, "reason_s", _check_time("reason_s", self.reason_s))
-        for name in ("free_answer_s", "choice_answer_s", "extractive_answer_s"):
-            object.__setattr__(self, name, _check_time(name, getattr(self, name)))
+        for name in TIME_NAMES[1:]:
+            if name not in _OPTIONAL or getattr(self, name) is not None:
+                object.__setattr__(self, name, _check_time(name, getattr(self, name)))
         object.__setattr__(self, "origin", MappingProxyType(dict(self.origin)))
 
     def answer_s(self, mode: AnswerMode) -> float:
         """Return T_syn of the mode, in seconds."""
         return self.free_answer_s if mode is AnswerMode.FREE else self.choice_answer_s
+
+    def of_question(self, n_foci: int) -> ActionTimes:
+        """Return the times of a question with so many foci."""
+        if n_foci > 1 or self.one_focus_retrieve_s is None:
+            return self
+        return replace(self, retrieve_s=(self.one_focus_retrieve_s, *self.retrieve_s[1:]))
 
     def action_s(self, action: Action) -> float:
         """Return T_a in seconds; 0 for TERMINATE, whose answer has its own time.
@@ -119,16 +135,18 @@ class ActionTimes:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> ActionTimes:
-        """Read what :meth:`to_mapping` writes, as times of a file; `reason_s` may be left out, nothing else.
+        """Read what :meth:`to_mapping` writes, as times of a file.
+
+        `one_focus_retrieve_s` and `reason_s` may be left out, nothing else.
 
         Raises:
             InvalidArgumentError: Unknown or missing field, or a value outside its bound.
         """
         check_names("times", mapping, TIME_NAMES)
-        missing = [name for name in TIME_NAMES if name not in mapping and name != "reason_s"]
+        missing = [name for name in TIME_NAMES if name not in mapping and name not in _OPTIONAL]
         if missing:
             raise InvalidArgumentError(f"times must give {missing[0]}, which is missing")
-        given = {"reason_s": None, **mapping}
+        given = {**dict.fromkeys(_OPTIONAL), **mapping}
         origin = {name: TimeOrigin.FILE for name, value in given.items() if value is not None}
         return cls(**given, origin=origin)
 
@@ -143,7 +161,7 @@ BUILTIN_TIMES: Final = ActionTimes(
     free_answer_s=0.015,
     choice_answer_s=0.015,
     extractive_answer_s=0.015,
-    origin={name: TimeOrigin.BUILTIN for name in TIME_NAMES if name != "reason_s"},
+    origin={name: TimeOrigin.BUILTIN for name in TIME_NAMES if name not in _OPTIONAL},
 )
 """Times of the `builtin` engines: chosen, generous for rules on a CPU. One question at a time on two cores, the 95th
 percentile of a subquery was 5.2 ms, of a search 7.9 ms, of an answer 10.9 ms (docs/results/overhead.jsonl, line 1)."""

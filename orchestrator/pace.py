@@ -4,7 +4,8 @@ An engine's answer of n tokens takes ttft + (n - 1) * tpot seconds, at the pace 
 action takes longer, and the policy must know. With that,
 
     RETRIEVE(n)  subquery of subquery_tokens, times 1 + 0.03 (n - 1), and the builtin RETRIEVE(n), which is the search,
-                 the calls and, where no model words subqueries, the rules
+                 the calls and the rules; that alone where no model words subqueries, and for a question of one focus
+                 where least_foci says that the rules word its subquery
     REASON       note of note_tokens, its verdict of one token, margin_s and one call
     T_syn        1.2 times an answer of least_answer_tokens, or a choice of one token; margin_s and one call
     T_ext        the builtin answer's
@@ -20,7 +21,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from argo.v1 import types_pb2
-from orchestrator.action_time import BUILTIN_TIMES, ActionTimes, TimeOrigin
+from orchestrator.action_time import BUILTIN_TIMES, TIME_NAMES, ActionTimes, TimeOrigin
 
 __all__ = ["DRIFT", "has_moved", "is_measured", "measured_times", "with_file"]
 
@@ -54,6 +55,8 @@ def measured_times(decomposer: types_pb2.EngineInfo | None, synthesizer: types_p
         found["retrieve_s"] = tuple(
             builtin_s + subquery_s * (1 + _GROWTH * extra) for extra, builtin_s in enumerate(BUILTIN_TIMES.retrieve_s)
         )
+        if decomposer is not None and decomposer.least_foci > 1:
+            found["one_focus_retrieve_s"] = BUILTIN_TIMES.retrieve_s[0]
     choice_s = _generation_s(synthesizer)
     if synthesizer is not None and choice_s is not None:
         beside_s = synthesizer.margin_s + _CALL_S
@@ -63,7 +66,10 @@ def measured_times(decomposer: types_pb2.EngineInfo | None, synthesizer: types_p
             found["free_answer_s"] = (1 + DRIFT) * answer_s + beside_s
         if (note_s := _generation_s(synthesizer, "note_tokens")) is not None:
             found["reason_s"] = note_s + choice_s + beside_s
-    return replace(BUILTIN_TIMES, **found, origin={**BUILTIN_TIMES.origin, **dict.fromkeys(found, TimeOrigin.MEASURED)})
+    origin = {**BUILTIN_TIMES.origin, **dict.fromkeys(found, TimeOrigin.MEASURED)}
+    if "one_focus_retrieve_s" in found:
+        origin["one_focus_retrieve_s"] = TimeOrigin.BUILTIN
+    return replace(BUILTIN_TIMES, **found, origin=origin)
 
 
 def _generation_s(engine: types_pb2.EngineInfo | None, length: str | None = None) -> float | None:
@@ -97,4 +103,5 @@ def has_moved(in_force: ActionTimes, found: ActionTimes) -> bool:
 
 def _each(times: ActionTimes) -> Iterator[float | None]:
     yield from times.retrieve_s
-    yield from (times.reason_s, times.free_answer_s, times.choice_answer_s, times.extractive_answer_s)
+    for name in TIME_NAMES[1:]:
+        yield getattr(times, name)

@@ -80,7 +80,7 @@ class _Solutions:
         with self._lock:
             if key not in self._solved:
                 mdp = moves.process(n_foci, max_fan_out=fan_out, reason_available=self.reason_available)
-                self._solved[key] = solve(mdp, self.times, horizon_s=self._horizon_s)
+                self._solved[key] = solve(mdp, self.times.of_question(n_foci), horizon_s=self._horizon_s)
             return self._solved[key]
 
 
@@ -250,7 +250,7 @@ def _solved(solutions: _Solutions, name: str, n_foci: int, mode: AnswerMode, max
         n_foci=n_foci,
         mode=mode,
         parameters=solutions.parameters,
-        times=solutions.times,
+        times=solutions.times.of_question(n_foci),
     )
 
 

@@ -87,4 +87,4 @@ class OrchestratorSettings(ServerSettings):
     """Seconds of the budget kept back for the way to the caller."""
 
     peer_poll_s: float = Field(default=5.0, gt=0, le=300)
-    """Seconds between two looks at what the synthesizer can do."""
+    """Seconds between two looks at what the engines of decomposer and synthesizer are, and how fast."""

@@ -148,6 +148,7 @@ class ModelEngine:
         """What GetInfo says of the engine."""
         info = self._served.describe()
         info.subquery_tokens, info.margin_s = self._sampling.max_tokens, _MARGIN_S
+        info.least_foci = 1 if self._always else 2
         return info
 
     async def close(self) -> None:

@@ -219,6 +219,9 @@ def test_policy_alone_shows_bands_thresholds_verdict_and_parameters(threaded_sta
     result = run(threaded_stack, "policy")
     for told in ("retrieve 3", "theta_cont 0.667, theta_star 0.667, verdict one action", "cost_weight", "0.6"):
         assert told in result.stdout, told
+    shown = [" ".join(row.split()) for row in result.stdout.splitlines()]
+    assert any(row.endswith("answer_free 20 measured") for row in shown)
+    assert any(row.endswith("retrieve_1 10 builtin") for row in shown)
 
 
 def test_policy_with_progress_shows_q_values_at_the_time_left(threaded_stack: FakeStack) -> None:

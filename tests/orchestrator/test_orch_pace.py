@@ -82,6 +82,9 @@ async def test_a_slow_engines_pace_keeps_a_question_from_what_its_budget_cannot_
     await peers.start_orchestrator(**slow.targets)
     policy = await until_origin(peers, reason="measured", retrieve_1="measured", extractive="builtin")
     times = policy.action_time_s
+    # One focus: by rules, as the decomposer says.
+    assert policy.action_time_origin["retrieve_1_one_focus"] == "builtin"
+    assert times["retrieve_1_one_focus"] < TTFT_S
     # 50 tokens of subquery; 80 of note and its verdict; 1.2 times 24 of answer: at that pace, and little beside it.
     assert times["retrieve_1"] == pytest.approx(TTFT_S + 49 * TPOT_S, abs=0.2)
     assert times["reason"] == pytest.approx(2 * TTFT_S + 79 * TPOT_S, abs=0.2)

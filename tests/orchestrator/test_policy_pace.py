@@ -10,7 +10,7 @@ import pytest
 
 from argo.errors import InvalidArgumentError, NotReadyError
 from argo.v1 import types_pb2
-from orchestrator.action import REASON, TERMINATE, ActionKind
+from orchestrator.action import REASON, TERMINATE, ActionKind, retrieve
 from orchestrator.action_time import BUILTIN_TIMES, ActionTimes, AnswerMode, TimeOrigin
 from orchestrator.pace import has_moved, is_measured, measured_times, with_file
 from orchestrator.policy import PolicyState
@@ -55,6 +55,27 @@ def test_without_a_measured_model_the_times_are_the_builtin_ones(engine: types_p
     times = measured_times(engine, engine)
     assert times == BUILTIN_TIMES
     assert set(times.origin.values()) == {TimeOrigin.BUILTIN}
+
+
+async def test_a_question_of_one_focus_is_planned_with_the_rules_where_they_word_its_subquery() -> None:
+    engine = decomposer()
+    engine.least_foci = 2
+    upkeep = PolicyUpkeep("evidence", None)
+    await upkeep.take_in(engine, RULES, 0.0)
+    one, two = (
+        upkeep.book.policy(strategy("mdp"), n_foci=n_foci, mode=AnswerMode.FREE).solved.times.action_s(retrieve(1))
+        for n_foci in (1, 2)
+    )
+    assert (one, two) == (BUILTIN_TIMES.retrieve_s[0], pytest.approx(0.138))
+    origin = upkeep.book.times.origin
+    assert (origin["one_focus_retrieve_s"], origin["retrieve_s"]) == (TimeOrigin.BUILTIN, TimeOrigin.MEASURED)
+    # In 100 ms fits what rules word, and no subquery of a model.
+    for n_foci, kind in ((1, ActionKind.RETRIEVE), (2, ActionKind.TERMINATE)):
+        policy = upkeep.book.policy(strategy("mdp"), n_foci=n_foci, mode=AnswerMode.FREE)
+        start = PolicyState(progress=0.0, open_foci=n_foci, time_left_s=0.1)
+        assert policy.act(start).action.kind is kind
+    engine.least_foci = 1
+    assert measured_times(engine, RULES).of_question(1).retrieve_s[0] == pytest.approx(0.138)
 
 
 def test_each_service_moves_its_own_times_only() -> None:
