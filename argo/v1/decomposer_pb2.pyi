@@ -40,13 +40,15 @@ class GenerateSubqueryRequest(_message.Message):
     def __init__(self, question: _Optional[str] = ..., options: _Optional[_Iterable[str]] = ..., focus: _Optional[_Union[_types_pb2.Focus, _Mapping]] = ..., history: _Optional[_Iterable[_Union[_types_pb2.HistoryStep, _Mapping]]] = ..., progress: _Optional[float] = ..., foci: _Optional[_Iterable[_Union[_types_pb2.Focus, _Mapping]]] = ...) -> None: ...
 
 class GenerateSubqueryResponse(_message.Message):
-    __slots__ = ("subquery", "usage", "timing", "degradation")
+    __slots__ = ("subquery", "usage", "timing", "degradation", "from_cache")
     SUBQUERY_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
     DEGRADATION_FIELD_NUMBER: _ClassVar[int]
+    FROM_CACHE_FIELD_NUMBER: _ClassVar[int]
     subquery: str
     usage: _types_pb2.Usage
     timing: _types_pb2.Timing
     degradation: _types_pb2.Degradation
-    def __init__(self, subquery: _Optional[str] = ..., usage: _Optional[_Union[_types_pb2.Usage, _Mapping]] = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ..., degradation: _Optional[_Union[_types_pb2.Degradation, _Mapping]] = ...) -> None: ...
+    from_cache: bool
+    def __init__(self, subquery: _Optional[str] = ..., usage: _Optional[_Union[_types_pb2.Usage, _Mapping]] = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ..., degradation: _Optional[_Union[_types_pb2.Degradation, _Mapping]] = ..., from_cache: bool = ...) -> None: ...

@@ -264,8 +264,20 @@ class GetInfoRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class CacheInfo(_message.Message):
+    __slots__ = ("entries", "most_entries", "hits", "misses")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    MOST_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    MISSES_FIELD_NUMBER: _ClassVar[int]
+    entries: int
+    most_entries: int
+    hits: int
+    misses: int
+    def __init__(self, entries: _Optional[int] = ..., most_entries: _Optional[int] = ..., hits: _Optional[int] = ..., misses: _Optional[int] = ...) -> None: ...
+
 class ServiceInfo(_message.Message):
-    __slots__ = ("service", "version", "settings", "engine", "collection", "uptime_s", "timing")
+    __slots__ = ("service", "version", "settings", "engine", "collection", "uptime_s", "timing", "subquery_cache")
     class SettingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +292,7 @@ class ServiceInfo(_message.Message):
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
+    SUBQUERY_CACHE_FIELD_NUMBER: _ClassVar[int]
     service: str
     version: str
     settings: _containers.ScalarMap[str, str]
@@ -287,4 +300,5 @@ class ServiceInfo(_message.Message):
     collection: CollectionInfo
     uptime_s: float
     timing: Timing
-    def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., settings: _Optional[_Mapping[str, str]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., collection: _Optional[_Union[CollectionInfo, _Mapping]] = ..., uptime_s: _Optional[float] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ...) -> None: ...
+    subquery_cache: CacheInfo
+    def __init__(self, service: _Optional[str] = ..., version: _Optional[str] = ..., settings: _Optional[_Mapping[str, str]] = ..., engine: _Optional[_Union[EngineInfo, _Mapping]] = ..., collection: _Optional[_Union[CollectionInfo, _Mapping]] = ..., uptime_s: _Optional[float] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., subquery_cache: _Optional[_Union[CacheInfo, _Mapping]] = ...) -> None: ...

@@ -51,5 +51,9 @@ class BuiltinEngine:
         """Its name."""
         return types_pb2.EngineInfo(name=self.name)
 
+    def describe_cache(self) -> types_pb2.CacheInfo | None:
+        """None: the rules are faster than a cache."""
+        return None
+
     async def close(self) -> None:
         """Nothing is held."""

@@ -43,6 +43,8 @@ class Subquery:
     """Of the generation; None where no model ran."""
     degradation: str = ""
     """One line for the reader where the model was to word it and could not; else empty."""
+    from_cache: bool = False
+    """Whether the model worded it for a similar question before."""
 
 
 class DecomposerEngine(Protocol):
@@ -79,6 +81,10 @@ class DecomposerEngine(Protocol):
 
     def describe(self) -> types_pb2.EngineInfo:
         """What GetInfo says of the engine."""
+        ...
+
+    def describe_cache(self) -> types_pb2.CacheInfo | None:
+        """What GetInfo says of the subquery cache; None without one."""
         ...
 
     async def close(self) -> None:

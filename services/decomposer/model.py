@@ -16,6 +16,7 @@ from services.decomposer.engine import Subquery, SubqueryRequest
 from services.decomposer.plan import Focus
 from services.decomposer.prompt import subquery_messages
 from services.decomposer.subquery import EarlierPassage, EarlierSearch, History
+from services.decomposer.subquery_cache import SubqueryCache
 from services.engine.port import EngineDeadError, GenerationRequest, Sampling
 from services.engine.profile import RoleSampling
 from services.engine.served import ServedModel
@@ -70,9 +71,18 @@ class ModelEngine:
         rules: What words a subquery where the model does not.
         sampling: How tokens are drawn.
         always: Use the model for questions of one focus as well, which the rules word as well and faster.
+        cache: What the model worded before.
     """
 
-    def __init__(self, served: ServedModel, rules: BuiltinEngine, sampling: RoleSampling, *, always: bool) -> None:
+    def __init__(
+        self,
+        served: ServedModel,
+        rules: BuiltinEngine,
+        sampling: RoleSampling,
+        *,
+        always: bool,
+        cache: SubqueryCache | None = None,
+    ) -> None:
         self._served = served
         self._model = served.model
         self._rules = rules
@@ -80,6 +90,8 @@ class ModelEngine:
             max_tokens=sampling.max_tokens, temperature=sampling.temperature, top_p=sampling.top_p, stop=("\n",)
         )
         self._always = always
+        # What is drawn is another subquery each time, which no cache may freeze.
+        self._cache = cache if sampling.temperature == 0 else None
         self.fallbacks = 0
         """Subqueries that the rules worded because what the model wrote was none, or came too late."""
 
@@ -111,6 +123,8 @@ class ModelEngine:
         """
         if len(request.foci) <= 1 and not self._always:
             return await self._rules.word_subquery(request)
+        if self._cache is not None and (known := self._cache.find(request)) is not None:
+            return known
         try:
             generated = await self._served.whole(self._request(request))
         except EngineDeadError:
@@ -123,17 +137,21 @@ class ModelEngine:
         # A search that the time limit cut off may lack the very word that it was for.
         late = generated.finish_reason == "time"
         text = None if late else parse_subquery(generated.text)
-        if text is None:
-            self.fallbacks += 1
-            text = (await self._rules.word_subquery(request)).text
-        return Subquery(
-            text,
-            degradation="the model ran out of time; the rules worded the search" if late else "",
+        subquery = Subquery(
+            text or "",
             prompt_tokens=generated.prompt_tokens,
             completion_tokens=generated.completion_tokens,
             cached_tokens=generated.cached_tokens,
             timing=generated.timing,
         )
+        if text is not None:
+            if self._cache is not None:
+                self._cache.keep(request, subquery)
+            return subquery
+        self.fallbacks += 1
+        by_rules = await self._rules.word_subquery(request)
+        degradation = "the model ran out of time; the rules worded the search" if late else ""
+        return dataclasses.replace(subquery, text=by_rules.text, degradation=degradation)
 
     def _request(self, request: SubqueryRequest) -> GenerationRequest:
         limit_s = None if request.time_limit_s is None else max(_MARGIN_S, request.time_limit_s - _MARGIN_S)
@@ -150,6 +168,10 @@ class ModelEngine:
         info.subquery_tokens, info.margin_s = self._sampling.max_tokens, _MARGIN_S
         info.least_foci = 1 if self._always else 2
         return info
+
+    def describe_cache(self) -> types_pb2.CacheInfo | None:
+        """What GetInfo says of the subquery cache."""
+        return self._cache.describe() if self._cache is not None else None
 
     async def close(self) -> None:
         """Stop the engine."""

@@ -62,6 +62,7 @@ class DecomposerServicer(decomposer_pb2_grpc.DecomposerServiceServicer):
                 cached_tokens=subquery.cached_tokens,
             ),
             timing=timing_message(watch.elapsed_s, subquery.timing),
+            from_cache=subquery.from_cache,
         )
         if subquery.degradation:
             reply.degradation.CopyFrom(
@@ -108,6 +109,7 @@ class Decomposer(Service):
         return self.info(
             {"engine": self._settings.engine, "mode": self._settings.mode},
             engine=self._engine.describe(),
+            subquery_cache=self._engine.describe_cache(),
         )
 
 

@@ -67,6 +67,10 @@ class Glossary:
             or self._folded.get(_INFLECTED.sub("", word).casefold())
         )
 
+    def named(self, text: str) -> tuple[tuple[GlossaryEntry, bool], ...]:
+        """Each entry that a text names, in its order, with whether it stands there in its short form."""
+        return tuple(self._matches(raw_words(text)))
+
     def other_forms(self, text: str, *, with_common: bool = True) -> tuple[str, ...]:
         """The other form of each short or full form that the text uses, unless it uses both.
 

@@ -13,6 +13,7 @@ from services.decomposer.builtin import BuiltinEngine
 from services.decomposer.engine import SubqueryRequest
 from services.decomposer.model import ModelEngine
 from services.decomposer.plan import plan_foci
+from services.decomposer.subquery_cache import SubqueryCache
 from services.engine.canary import WatchedModel
 from services.engine.port import Generated, GenerationRequest, GenerationTiming
 from services.engine.profile import RoleSampling
@@ -72,11 +73,14 @@ def rules() -> BuiltinEngine:
     return BuiltinEngine(load_glossary(), load_thesaurus())
 
 
-def engine(model: FakeModel, *, always: bool = False, temperature: float = 0.0) -> ModelEngine:
+def engine(
+    model: FakeModel, *, always: bool = False, temperature: float = 0.0, cache: SubqueryCache | None = None
+) -> ModelEngine:
     """The engine under test."""
     served = ServedModel(EngineSettings(engine="scripted"))
     served.model = WatchedModel(model)
-    return ModelEngine(served, rules(), RoleSampling(max_tokens=32, temperature=temperature), always=always)
+    sampling = RoleSampling(max_tokens=32, temperature=temperature)
+    return ModelEngine(served, rules(), sampling, always=always, cache=cache)
 
 
 def asked(question: str, number: int = 0) -> SubqueryRequest:

@@ -108,3 +108,22 @@ async def test_info_names_engine_model_and_mode(serve: Serve) -> None:
     assert (info.engine.name, info.engine.language_model, info.engine.model) == ("scripted", True, "made-up")
     assert info.settings["mode"] == "model"
     assert info.engine.ttft_s > 0 and info.engine.tpot_s > 0
+
+
+async def test_the_cache_is_off_unless_asked_for(serve: Serve) -> None:
+    async with serve(_script()) as stub:
+        replies = [await stub.GenerateSubquery(_REQUEST) for _ in range(2)]
+        info = await stub.GetInfo(types_pb2.GetInfoRequest())
+    assert [reply.from_cache for reply in replies] == [False, False]
+    assert not info.HasField("subquery_cache")
+
+
+async def test_replies_tell_what_came_from_the_cache_and_info_counts_it(serve: Serve) -> None:
+    other = decomposer_pb2.GenerateSubqueryRequest(question=_REQUEST.question, focus=_FOCI[1], foci=_FOCI)
+    async with serve(_script(), cached_subqueries=8) as stub:
+        replies = [await stub.GenerateSubquery(request) for request in (_REQUEST, other, _REQUEST)]
+        info = await stub.GetInfo(types_pb2.GetInfoRequest())
+    assert [reply.from_cache for reply in replies] == [False, False, True]
+    assert replies[2].subquery == replies[0].subquery == _WORDED
+    assert replies[2].usage == types_pb2.Usage() and not replies[2].timing.HasField("ttft_s")
+    assert info.subquery_cache == types_pb2.CacheInfo(entries=2, most_entries=8, hits=1, misses=2)
