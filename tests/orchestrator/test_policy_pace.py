@@ -218,6 +218,9 @@ async def test_a_file_that_gives_times_no_longer_hands_over_to_the_measured_ones
     assert upkeep.origin == "mine.json"
     assert upkeep.book.parameters.retrieve_cost == 0.01
     assert upkeep.book.times == measured_times(decomposer(), synthesizer())
+    # The next look at the engines goes by the new file too.
+    assert not await upkeep.take_in(decomposer(), synthesizer(), 1_000.0)
+    assert upkeep.book.parameters.retrieve_cost == 0.01
 
 
 async def test_a_file_that_cannot_be_served_leaves_everything_as_it_was(tmp_path: Path) -> None:
