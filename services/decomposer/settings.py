@@ -40,11 +40,14 @@ class DecomposerSettings(EngineSettings):
 
     cached_subqueries: int = Field(default=0, ge=0, le=16_384)
     """With a language model at temperature 0: subqueries of first steps that are kept in memory, 8 KiB each, and used
-    again for a focus much like theirs. 0 keeps none; leave it so wherever times, throughput or answers are measured."""
+    again for a focus much like theirs, which takes 0.3 ms in place of a generation. 0 keeps none; leave it so wherever
+    times, throughput or answers are measured, since one question is then searched in the words of another."""
 
     cache_similarity: float = Field(default=0.95, ge=0.5, le=1)
     """Least cosine of the hashed vectors of the two questions, and of the two foci, at which a subquery is used again;
-    names, numbers and words such as "not" must be the same at any."""
+    names, numbers and words such as "not" must be the same at any. On 30 questions of O-RAN documents 0.95 finds 34 of
+    40 foci of questions in which a few words differ, and 1 of 41 where those words ask for something else; 0.9 finds 35
+    and 7, 0.98 finds 33 and 1 (docs/results/subquery-cache). Questions reworded throughout are found by none."""
 
 
 def make_engine(settings: DecomposerSettings, telemetry: Telemetry | None = None) -> DecomposerEngine:
