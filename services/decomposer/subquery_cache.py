@@ -24,6 +24,8 @@ from services.lexicon.hashing import DIMENSION, hash_vector
 
 __all__ = ["SubqueryCache"]
 
+_COMPARED: Final = 512
+"""Most entries compared, those used last: more than have the same names, and a bound on the event loop's wait."""
 _ROUNDING: Final = 1e-6
 """A text's cosine with itself may fall short of 1 by so much in float32."""
 
@@ -119,6 +121,8 @@ class SubqueryCache:
         """The most similar one that may be used."""
         kept = len(self._subqueries)
         slots = np.flatnonzero(self._distinctions[:kept] == key.distinctions)
+        if slots.size > _COMPARED:
+            slots = slots[np.argpartition(self._used_at[slots], -_COMPARED)[-_COMPARED:]]
         for vectors, vector in ((self._foci, key.focus), (self._questions, key.question)):
             slots = slots[vectors[slots] @ vector >= self._least_similarity - _ROUNDING]
         if slots.size < 2:

@@ -135,6 +135,17 @@ def test_the_best_of_several_is_the_one_that_an_exhaustive_search_finds() -> Non
         assert found is not None and sorted(found.text.split()) == sorted(text.split())
 
 
+def test_of_very_many_with_the_same_names_those_used_last_are_compared() -> None:
+    random = np.random.default_rng(7)
+    texts = [" ".join("".join(random.choice(list("bcdfgklmnprst"), 7)) for _ in range(5)) for _ in range(600)]
+    cache = _cache(most=600)
+    for text in texts:
+        cache.keep(_about(text), Subquery(text))
+    assert cache.find(_about(texts[0])) is None
+    assert cache.find(_about(texts[-1])) == Subquery(texts[-1], from_cache=True)
+    assert all(cache.find(_about(text)) for text in texts[-512:])
+
+
 def test_threads_may_share_it() -> None:
     cache = _cache(most=16)
     names = [f"O-DU{number}" for number in range(48)]
