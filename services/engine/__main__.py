@@ -112,7 +112,9 @@ def size(
     tensor_parallel: Annotated[int, typer.Option(min=1, help="GPUs that share one copy of the model.")] = 1,
     share: Annotated[float, typer.Option(help="Share of each GPU's memory to take.")] = 0.9,
     max_num_seqs: Annotated[int, typer.Option(min=1, help="Sequences of one step.")] = 256,
-    max_num_batched_tokens: Annotated[int, typer.Option(min=1, help="Tokens of one step.")] = 8_192,
+    max_num_batched_tokens: Annotated[
+        int, typer.Option("--max-batched-tokens", min=1, help="Tokens of one step.")
+    ] = 8_192,
     eager: Annotated[bool, typer.Option("--eager", help="Without CUDA graphs.")] = False,
     as_json: _Json = False,
 ) -> None:

