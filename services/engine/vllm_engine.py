@@ -54,6 +54,8 @@ _ENVIRONMENT: Final[Mapping[str, str]] = {
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     # Reports the machine and the model to vLLM's makers.
     "VLLM_NO_USAGE_STATS": "1",
+    # By default its log goes to standard output, which belongs to what a command was asked for.
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
 }
 """What vLLM is told through its environment, unless the operator tells it otherwise."""
 _PRIORITY_PER_S: Final = 1000
@@ -173,6 +175,9 @@ class VllmModel:
             raise _refused(_first_problem(error)) from error
         except (ValueError, TypeError) as error:
             raise _refused(_first_line(error)) from error
+        except OSError as error:
+            # A name is looked up at the hub here already.
+            raise NotReadyError(f"vLLM cannot find model {self._model!r}: {_first_line(error)}") from error
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
         """Yield text deltas, and last the whole; see the port."""
@@ -208,14 +213,18 @@ class VllmModel:
         )
 
     def _outputs(self, prompt: list[int], sampling: Any, request: GenerationRequest) -> AsyncGenerator[Any, None]:
-        from vllm.inputs import TokensPrompt
+        from vllm.inputs import tokens_input
 
         priority = 0
         if self._by_priority:
             limit_s = _NO_LIMIT_S if request.time_limit_s is None else request.time_limit_s
             priority = int((time.monotonic() + limit_s) * _PRIORITY_PER_S)
         outputs: AsyncGenerator[Any, None] = self._engine.generate(
-            TokensPrompt(prompt_token_ids=prompt), sampling, f"argo-{next(self._numbers)}", priority=priority
+            # What vLLM's own renderer would make of them; raw prompts are deprecated.
+            tokens_input(prompt),
+            sampling,
+            f"argo-{next(self._numbers)}",
+            priority=priority,
         )
         return outputs
 
@@ -268,7 +277,7 @@ class VllmModel:
 
         if isinstance(error, InvalidArgumentError | UnavailableError):
             return error
-        if isinstance(error, VllmDeadError) or self._engine.errored:
+        if isinstance(error, VllmDeadError) or self._engine is None or self._engine.errored:
             return EngineDeadError("the engine's core is gone")
         if isinstance(error, ValueError):
             _LOG.error("vLLM refused a request", exc_info=error)
@@ -318,8 +327,9 @@ class VllmModel:
     async def close(self) -> None:
         """Stop the core's processes."""
         # Both wait for processes to end.
-        if self._engine is not None:
-            await asyncio.to_thread(self._engine.shutdown)
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await asyncio.to_thread(engine.shutdown)
         if self._leash is not None:
             await asyncio.to_thread(self._leash.release)
 
