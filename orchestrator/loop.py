@@ -1,12 +1,15 @@
 """The journey of one question: plan, step by step as the policy decides, answer.
 
-Every finished step is recorded before the next one starts, so that a question can go on after its orchestrator was
-killed. Nothing here knows how an action is chosen: the policy does.
+Every finished step is recorded before the next one starts, and all of them before the answer is, so that a question can
+go on after its orchestrator was killed; while the last one is written, the answer is begun. Nothing here knows how an
+action is chosen: the policy does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from opentelemetry import trace
 
@@ -73,6 +76,7 @@ class QuestionLoop:
         self._decomposer_lost = False
         self._retriever_lost = False
         self._retriever_fault = ""
+        self._writes: list[asyncio.Task[None]] = []
 
     async def run(self, recorded: SessionRecord | None = None) -> orchestrator_pb2.Answer:
         """Answer the question, from its last recorded step where there is one.
@@ -81,6 +85,24 @@ class QuestionLoop:
             UnavailableError: No rung of the degradation ladder is left.
             ArgoError: The input is wrong, or an operator must act.
         """
+        try:
+            answer = await self._run(recorded)
+            await self._recorded()
+            return answer
+        finally:
+            # Whatever ended the question, what it recorded is in the file before its end is.
+            await asyncio.gather(*self._writes, return_exceptions=True)
+
+    def _record(self, write: Coroutine[Any, Any, None]) -> None:
+        """Begin to write; the question goes on meanwhile."""
+        self._writes.append(asyncio.create_task(write))
+
+    async def _recorded(self) -> None:
+        """Wait for what was begun to be written; raises what a write raised."""
+        writes, self._writes = self._writes, []
+        await asyncio.gather(*writes)
+
+    async def _run(self, recorded: SessionRecord | None) -> orchestrator_pb2.Answer:
         state = await self._state(recorded)
         policy = self._book.policy(
             self._question.strategy,
@@ -98,7 +120,7 @@ class QuestionLoop:
             # A decomposer that hangs must leave time for a search.
             timeout_s = max(self._call_timeout_s() / 2, _SHORTEST_CALL_S)
             plan = await plan_question(self._question, self._peers, self._hops, timeout_s)
-            await self._store.plan(self._question.session_id, plan)
+            self._record(self._store.plan(self._question.session_id, plan))
         state = QuestionState(
             foci=plan.foci,
             evidence=Evidence(self._settings.kept_passages, self._settings.kept_words),
@@ -188,6 +210,8 @@ class QuestionLoop:
         self, state: QuestionState, decision: Decision, kind: ActionKind, time_left_s: float | None
     ) -> None:
         index = len(state.steps) + 1
+        if index > 1:
+            await self._recorded()
         fan_out = decision.action.fan_out if kind is ActionKind.RETRIEVE else 1
         foci = state.ready_foci()[:fan_out]
         started_s = self._hops.now_s()
@@ -217,7 +241,7 @@ class QuestionLoop:
             else:
                 result = await runner.reason(index, foci[0])
             record = self._finish_step(state, started, result, kind, started_s)
-            await self._store.step(self._question.session_id, record)
+            self._record(self._store.step(self._question.session_id, record))
             span.set_attributes(
                 {
                     names.PROGRESS_AFTER: record.finished.progress_after,

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import contextlib
-import fcntl
 import math
-import os
 import sqlite3
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from argo.errors import InvalidArgumentError, NotFoundError, NotReadyError, ResourceExhaustedError
+from argo.errors import InvalidArgumentError, NotFoundError, NotReadyError
 from argo.v1 import orchestrator_pb2, session_pb2
 from orchestrator.session import SessionPage, SessionRecord, SessionStatus
+from orchestrator.session_file import SessionFile
 
 __all__ = ["SqliteSessionStore"]
-
-_T = TypeVar("_T")
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS session (
@@ -58,10 +52,6 @@ _COLUMNS: Final = (
 class SqliteSessionStore:
     """Keeps sessions in one SQLite file.
 
-    One thread owns the connection: writes are in order, and the event loop never waits for the disk. A commit
-    survives the death of the process at once, and that of the machine up to the last checkpoint
-    (https://www.sqlite.org/pragma.html#pragma_synchronous).
-
     Args:
         path: The file; made with mode 0600, its folder too when missing.
         ttl_s: Seconds after its last change at which a session may be pruned; a running one never is.
@@ -69,93 +59,20 @@ class SqliteSessionStore:
     """
 
     def __init__(self, path: Path, ttl_s: float, most: int = 10_000) -> None:
-        self._path = path
+        self._file = SessionFile(path, _SCHEMA, _SCHEMA_VERSION)
         self._ttl_s = ttl_s
         self._most = most
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions")
-        self._connection: sqlite3.Connection | None = None
-        self._lock_file: int | None = None
         self._pruned_at_s = 0.0
-
-    async def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._commit, work)
-
-    def _commit(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        if self._connection is None:
-            raise NotReadyError("the session store is closed")
-        try:
-            with self._connection:
-                return work(self._connection)
-        except sqlite3.OperationalError as error:
-            # The low byte is the kind; the rest of an extended code says more (https://www.sqlite.org/rescode.html).
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code == sqlite3.SQLITE_FULL:
-                raise ResourceExhaustedError(f"session_path {self._path}: the disk is full") from None
-            if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
-                raise NotReadyError(f"session_path {self._path} cannot be written") from None
-            raise
 
     async def open(self) -> None:
         """Open the file and take its lock. Raises NotReadyError where another orchestrator holds it."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._open)
-
-    def _open(self) -> None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise NotReadyError(f"session_path {self._path} cannot be opened: {error.strerror}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            raise NotReadyError(
-                f"session_path {self._path} is owned by another orchestrator; give each its own file"
-            ) from None
-        self._lock_file = lock
-        try:
-            self._connection = self._connect()
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise NotReadyError(f"session_path {self._path} is not a usable session file: {error}") from None
+        await self._file.open()
         # Whoever left them running is dead: the lock was free.
-        self._commit(lambda db: self._interrupt(db, "status = 'running'"))
-
-    def _connect(self) -> sqlite3.Connection:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            # The mode above is for a new file only; SQLite gives its side files the mode of this one.
-            os.fchmod(file, 0o600)
-        finally:
-            os.close(file)
-        connection = sqlite3.connect(self._path, check_same_thread=False)
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _SCHEMA_VERSION):
-                raise NotReadyError(
-                    f"session_path {self._path} has schema {version}, not {_SCHEMA_VERSION}; move the file away"
-                )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        await self._file.run(lambda db: self._interrupt(db, "status = 'running'"))
 
     async def close(self) -> None:
         """Finish what is being written and give the lock back."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._close)
-        self._executor.shutdown(wait=True)
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        await self._file.close()
 
     async def begin(self, session_id: str, request: orchestrator_pb2.AskRequest) -> SessionRecord | None:
         """Record a new running question, or return the one that is there."""
@@ -171,7 +88,7 @@ class SqliteSessionStore:
             ).rowcount
             return None if inserted else _read(db, session_id)
 
-        return await self._run(work)
+        return await self._file.run(work)
 
     async def plan(self, session_id: str, plan: session_pb2.RecordedPlan) -> None:
         """Record the plan."""
@@ -188,7 +105,7 @@ class SqliteSessionStore:
             )
             self._touch(db, session_id, "resumed = resumed")
 
-        await self._run(work)
+        await self._file.run(work)
 
     async def finish(self, session_id: str, answer: orchestrator_pb2.AskEvent) -> None:
         """Record the answer."""
@@ -200,7 +117,7 @@ class SqliteSessionStore:
 
     async def interrupt(self, session_id: str) -> None:
         """A running session becomes interrupted."""
-        await self._run(lambda db: self._interrupt(db, "status = 'running' AND session_id = ?", session_id))
+        await self._file.run(lambda db: self._interrupt(db, "status = 'running' AND session_id = ?", session_id))
 
     async def resume(self, session_id: str) -> SessionRecord:
         """An interrupted session becomes running, once."""
@@ -214,11 +131,11 @@ class SqliteSessionStore:
             self._touch(db, session_id, "status = 'running', resumed = resumed + 1")
             return record
 
-        return await self._run(work)
+        return await self._file.run(work)
 
     async def get(self, session_id: str) -> SessionRecord:
         """The whole record."""
-        return await self._run(lambda db: _read(db, session_id))
+        return await self._file.run(lambda db: _read(db, session_id))
 
     async def list(self, page_size: int, page_token: str, status: SessionStatus | None) -> SessionPage:
         """A page of sessions, newest first."""
@@ -235,7 +152,7 @@ class SqliteSessionStore:
             token = _encode_token(records[-1].created_at_s, records[-1].session_id) if more else ""
             return SessionPage(records, token)
 
-        return await self._run(work)
+        return await self._file.run(work)
 
     async def delete(self, session_id: str) -> None:
         """Forget a session."""
@@ -245,10 +162,10 @@ class SqliteSessionStore:
                 raise NotReadyError(f"session {session_id} is running; cancel it before deleting it")
             db.execute("DELETE FROM session WHERE session_id = ?", (session_id,))
 
-        await self._run(work)
+        await self._file.run(work)
 
     async def _update(self, session_id: str, assignment: str, *values: bytes | str) -> None:
-        await self._run(lambda db: self._touch(db, session_id, assignment, *values))
+        await self._file.run(lambda db: self._touch(db, session_id, assignment, *values))
 
     def _interrupt(self, db: sqlite3.Connection, which: str, *values: str) -> None:
         now = time.time()

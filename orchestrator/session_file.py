@@ -1,0 +1,184 @@
+"""One SQLite file and the thread that owns it: work is done in order, and what waits together is committed together."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from argo.errors import NotReadyError, ResourceExhaustedError
+
+__all__ = ["SessionFile"]
+
+_T = TypeVar("_T")
+_Work = Callable[[sqlite3.Connection], Any]
+_CHECKPOINT_PAGES: Final = 4_000
+"""Pages of the write-ahead log, 16 MiB, after which they are moved into the file. That waits for the disk, and a
+question records about ten; SQLite's own 1,000 would make every hundredth question wait."""
+
+
+class SessionFile:
+    """A SQLite file that one orchestrator holds.
+
+    One thread owns the connection: the event loop never waits for the disk. Questions whose steps end together, as
+    those of an engine's batch do, share a commit; a piece of work that fails takes no other with it. A commit survives
+    the death of the process at once, and that of the machine up to the last checkpoint
+    (https://www.sqlite.org/pragma.html#pragma_synchronous).
+
+    Args:
+        path: The file; made with mode 0600, its folder too when missing.
+        schema: Made where it is not there.
+        version: Of the schema.
+    """
+
+    def __init__(self, path: Path, schema: str, version: int) -> None:
+        self._path = path
+        self._schema = schema
+        self._version = version
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions")
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[_Work, asyncio.Future[Any]]] = []
+        self._connection: sqlite3.Connection | None = None
+        self._lock_file: int | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do some work in the owning thread; it is committed when this returns, and undone when this raises.
+
+        A caller that is cancelled meanwhile does not stop it.
+
+        Raises:
+            NotReadyError: The file is closed, or cannot be written.
+            ResourceExhaustedError: The disk is full.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[_T] = loop.create_future()
+        with self._lock:
+            self._waiting.append((work, done))
+            is_first = len(self._waiting) == 1
+        if is_first:
+            self._executor.submit(self._drain, loop)
+        return await done
+
+    def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        outcomes = self._commit([work for work, _ in batch])
+        loop.call_soon_threadsafe(_settle, [done for _, done in batch], outcomes)
+
+    def _commit(self, batch: list[_Work]) -> list[tuple[Any, Exception | None]]:
+        """What each piece of work returned or raised; all raise where the commit does."""
+        connection = self._connection
+        if connection is None:
+            return [(None, NotReadyError("the session store is closed"))] * len(batch)
+        outcomes: list[tuple[Any, Exception | None]] = []
+        try:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                outcomes.extend(self._attempt(connection, work) for work in batch)
+        except Exception as error:
+            return [(None, self._told(error))] * len(batch)
+        return outcomes
+
+    def _attempt(self, connection: sqlite3.Connection, work: _Work) -> tuple[Any, Exception | None]:
+        connection.execute("SAVEPOINT work")
+        try:
+            result = work(connection)
+        except Exception as error:
+            # A full disk ends the whole transaction, savepoints and all.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK TO work")
+                connection.execute("RELEASE work")
+                return None, self._told(error)
+            raise
+        connection.execute("RELEASE work")
+        return result, None
+
+    def _told(self, error: Exception) -> Exception:
+        """An error of SQLite as one of ours; others pass."""
+        if not isinstance(error, sqlite3.OperationalError):
+            return error
+        # The low byte is the kind; the rest of an extended code says more (https://www.sqlite.org/rescode.html).
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return ResourceExhaustedError(f"session_path {self._path}: the disk is full")
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+            return NotReadyError(f"session_path {self._path} cannot be written")
+        return error
+
+    async def open(self) -> None:
+        """Open the file and take its lock. Raises NotReadyError where another orchestrator holds it."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._open)
+
+    def _open(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise NotReadyError(f"session_path {self._path} cannot be opened: {error.strerror}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise NotReadyError(
+                f"session_path {self._path} is owned by another orchestrator; give each its own file"
+            ) from None
+        self._lock_file = lock
+        try:
+            self._connection = self._connect()
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise NotReadyError(f"session_path {self._path} is not a usable session file: {error}") from None
+
+    def _connect(self) -> sqlite3.Connection:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            # The mode above is for a new file only; SQLite gives its side files the mode of this one.
+            os.fchmod(file, 0o600)
+        finally:
+            os.close(file)
+        connection = sqlite3.connect(self._path, check_same_thread=False)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, self._version):
+                raise NotReadyError(
+                    f"session_path {self._path} has schema {version}, not {self._version}; move the file away"
+                )
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.executescript(self._schema)
+            connection.execute(f"PRAGMA user_version = {self._version}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def close(self) -> None:
+        """Finish what is being written and give the lock back."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._close)
+        self._executor.shutdown(wait=True)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+def _settle(waiting: list[asyncio.Future[Any]], outcomes: list[tuple[Any, Exception | None]]) -> None:
+    """Tell each caller what became of its work; one that was cancelled is not there to be told."""
+    for done, (result, error) in zip(waiting, outcomes, strict=True):
+        if done.done():
+            continue
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)

@@ -1,0 +1,95 @@
+"""The session file: work in order, what waits together committed together, a failure that takes no other with it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from argo.errors import NotReadyError
+from orchestrator.session_file import SessionFile
+
+_SCHEMA = "CREATE TABLE IF NOT EXISTS entry (name TEXT PRIMARY KEY) STRICT;"
+
+
+@pytest.fixture
+async def file(tmp_path: Path) -> AsyncIterator[SessionFile]:
+    made = SessionFile(tmp_path / "sessions.db", _SCHEMA, 1)
+    await made.open()
+    yield made
+    await made.close()
+
+
+def _insert(db: sqlite3.Connection, name: str) -> None:
+    db.execute("INSERT INTO entry VALUES (?)", (name,))
+
+
+async def _names(file: SessionFile) -> list[str]:
+    return await file.run(lambda db: [name for (name,) in db.execute("SELECT name FROM entry ORDER BY rowid")])
+
+
+class Held:
+    """Keeps the file's thread busy, so that work has to wait."""
+
+    def __init__(self, file: SessionFile) -> None:
+        self._release = threading.Event()
+        self._task = asyncio.create_task(file.run(lambda db: self._release.wait(10)))
+
+    async def release(self) -> None:
+        self._release.set()
+        assert await self._task
+
+
+async def test_what_waits_together_shares_one_commit_and_keeps_its_order(file: SessionFile) -> None:
+    statements: list[str] = []
+    await file.run(lambda db: db.set_trace_callback(statements.append))
+    held = Held(file)
+    await asyncio.sleep(0)  # the held work is taken up first
+    waiting = [asyncio.create_task(file.run(lambda db, name=name: _insert(db, name))) for name in "cab"]
+    await asyncio.sleep(0)
+    statements.clear()
+    await held.release()
+    await asyncio.gather(*waiting)
+    assert statements.count("COMMIT") <= 2  # the held work's, and one for all that waited
+    assert await _names(file) == ["c", "a", "b"]
+
+
+async def test_work_that_fails_is_undone_alone(file: SessionFile) -> None:
+    def half(db: sqlite3.Connection) -> None:
+        _insert(db, "half")
+        raise ValueError("the other half is missing")
+
+    held = Held(file)
+    await asyncio.sleep(0)
+    before, failing, after = (
+        asyncio.create_task(file.run(work))
+        for work in (lambda db: _insert(db, "before"), half, lambda db: _insert(db, "after"))
+    )
+    await asyncio.sleep(0)
+    await held.release()
+    await asyncio.gather(before, after)
+    with pytest.raises(ValueError, match="the other half is missing"):
+        await failing
+    assert await _names(file) == ["before", "after"]
+
+
+async def test_a_caller_that_is_cancelled_does_not_stop_its_work(file: SessionFile) -> None:
+    held = Held(file)
+    await asyncio.sleep(0)
+    leaving = asyncio.create_task(file.run(lambda db: _insert(db, "kept")))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    await held.release()
+    assert await _names(file) == ["kept"]
+
+
+async def test_a_closed_file_says_so(tmp_path: Path) -> None:
+    made = SessionFile(tmp_path / "sessions.db", _SCHEMA, 1)
+    with pytest.raises(NotReadyError, match="the session store is closed"):
+        await made.run(lambda db: _insert(db, "a"))
