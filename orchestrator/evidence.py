@@ -53,6 +53,7 @@ class Evidence:
     lists: list[RankedList] = field(default_factory=list)
     _merged: dict[str, types_pb2.Passage] = field(default_factory=dict)
     _same_text: dict[str, str] = field(default_factory=dict)
+    _kept: list[types_pb2.Passage] | None = None
 
     def add(self, found: RankedList) -> int:
         """Merge one search.
@@ -78,6 +79,7 @@ class Evidence:
                 _raise_relevance(known, passage)
             unique.append(self._merged[identity])
         self.lists.append(RankedList(found.focus_id, found.text, tuple(unique)))
+        self._kept = None
         return new
 
     def has_searched(self, text: str) -> bool:
@@ -91,6 +93,11 @@ class Evidence:
 
     def kept(self) -> list[types_pb2.Passage]:
         """The passages within the cap, best first; the same for the same lists, in whatever order they came back."""
+        if self._kept is None:
+            self._kept = self._choose()
+        return list(self._kept)
+
+    def _choose(self) -> list[types_pb2.Passage]:
         fused: dict[str, float] = {}
         firsts: dict[str, list[str]] = {}
         # Sorted, since a sum of floats depends on its order.
@@ -119,21 +126,6 @@ class Evidence:
             (entry.relevance for passage in kept for entry in passage.focus_relevance if entry.focus_id == focus_id),
             default=0.0,
         )
-
-
-def _turns(lists: Sequence[RankedList], fused: dict[str, float]) -> list[str]:
-    """Every passage once: lists take turns, each giving its best remaining one by fused score."""
-    queues = [sorted(ranked.passages, key=lambda p: (-fused[p.id], p.id)) for ranked in lists]
-    order: dict[str, None] = {}
-    depth = max((len(queue) for queue in queues), default=0)
-    positions = [0] * len(queues)
-    for _ in range(depth):
-        for index, queue in enumerate(queues):
-            while positions[index] < len(queue) and queue[positions[index]].id in order:
-                positions[index] += 1
-            if positions[index] < len(queue):
-                order[queue[positions[index]].id] = None
-    return list(order)
 
 
 def _raise_relevance(known: types_pb2.Passage, found: types_pb2.Passage) -> None:

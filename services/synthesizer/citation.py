@@ -116,9 +116,6 @@ def best_quote(passage: EvidencePassage, said: str, ranker_of: RankerOf) -> str:
     statements = read_statements(0, passage.text, passage.section)
     if not statements:
         return passage.text.strip()[:_QUOTED_CHARACTERS]
-    ranker = ranker_of(statements)
-    target = ranker.target(said)
-    best = max(
-        range(len(statements)), key=lambda index: (ranker.coverage(target, index), -len(statements[index].terms))
-    )
+    shares = ranker_of(statements).coverages(said)
+    best = max(range(len(statements)), key=lambda index: (shares[index], -len(statements[index].terms)))
     return statements[best].quote

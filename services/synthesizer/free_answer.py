@@ -229,9 +229,7 @@ class FreeAnswer:
     def _attributed(self, text: str) -> Citation | None:
         """A citation for an answer without any, where a passage says what it says."""
         statements = read_evidence(self._originals)
-        ranker = self._extractive.ranker(statements)
-        target = ranker.target(text)
-        shares = [ranker.coverage(target, index) for index in range(len(statements))]
+        shares = self._extractive.ranker(statements).coverages(text)
         if max(shares, default=0.0) < _ATTRIBUTED:
             return None
         best = statements[shares.index(max(shares))]

@@ -225,8 +225,11 @@ class ModelEngine:
         most_len = self._served.max_model_len
         if not most_len:
             return self._rules.evidence_tokens
-        others = _PROMPT_RESERVE + max_tokens + self._rules.draft_tokens + sum(map(self._count_tokens, texts))
-        return max(0, min(self._rules.evidence_tokens, most_len - others))
+        left = most_len - _PROMPT_RESERVE - max_tokens - self._rules.draft_tokens
+        # No text has more tokens than bytes, so most need not be counted.
+        if left - sum(len(text.encode()) for text in texts) >= self._rules.evidence_tokens:
+            return self._rules.evidence_tokens
+        return max(0, min(self._rules.evidence_tokens, left - sum(map(self._count_tokens, texts))))
 
     async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
         """Watch over the engine; see :class:`ServedModel`."""

@@ -96,11 +96,7 @@ class Ranker:
 
     def target(self, text: str) -> Target:
         """Prepare a text to be answered."""
-        weights: dict[str, float] = {}
-        for word in raw_words(text):
-            for place, term in enumerate(word_terms(word)):
-                # The parts of an identifier say again what the whole says.
-                weights[term] = max(weights.get(term, 0.0), self.weight(term) * (1.0 if place == 0 else 0.5))
+        weights = self._weights(text)
         form = AskedForm.of(text)
         for word in form.kind_words:
             for term in terms(word):
@@ -119,6 +115,25 @@ class Ranker:
         forms = [frozenset([name]) for name in sorted(names)]
         forms += [frozenset(terms(other)) for other in written_out if names]
         return Target(text, weights, others, total, phrases, tuple(filter(None, forms)), labels_of(text), form)
+
+    def _weights(self, text: str) -> dict[str, float]:
+        """Weight of each of a text's own terms."""
+        weights: dict[str, float] = {}
+        for word in raw_words(text):
+            for place, term in enumerate(word_terms(word)):
+                # The parts of an identifier say again what the whole says.
+                weights[term] = max(weights.get(term, 0.0), self.weight(term) * (1.0 if place == 0 else 0.5))
+        return weights
+
+    def coverages(self, text: str) -> list[float]:
+        """Share in [0, 1] of a statement's weight that each statement has in its own words.
+
+        For what was written, not asked: no other form of a word counts, and nothing is prepared that only a question
+        needs.
+        """
+        weights = self._weights(text)
+        total = math.fsum(weights.values()) or 1.0
+        return [min(1.0, _sum(weights, statement.terms) / total) for statement in self._statements]
 
     def coverage(self, target: Target, index: int) -> float:
         """Share in [0, 1] of the target's weight that a statement has in its own words."""
