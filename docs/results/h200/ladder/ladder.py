@@ -101,7 +101,7 @@ class Bench:
         self._until = time.monotonic() + arguments.limit_s
         self._work: Path = arguments.work
         self._askers: list[Player] = []
-        self._retriever: ServiceProcess | None = None
+        self._retrievers: list[ServiceProcess] = []
         self._case = 0
         self._slowest_load_s = arguments.load_estimate_s
 
@@ -134,7 +134,8 @@ class Bench:
         rungs = [parse_rung(text) for text in arguments.rungs]
         groups = [rungs[at : at + arguments.together] for at in range(0, len(rungs), arguments.together)]
         try:
-            self._retriever = await self._start_retriever()
+            for number in range(max(arguments.replicas)):
+                self._retrievers.append(await self._start_retriever(number))
             self._askers = await asyncio.gather(*(self._start_asker(number) for number in range(arguments.askers)))
             first = True
             for group in groups:
@@ -144,18 +145,16 @@ class Bench:
                 await self._group(group, index_too=first)
                 first = False
         finally:
-            await asyncio.gather(
-                *(asker.stop() for asker in self._askers), *([self._retriever.stop()] if self._retriever else [])
-            )
+            await asyncio.gather(*(service.stop() for service in (*self._askers, *self._retrievers)))
 
-    async def _start_retriever(self) -> ServiceProcess:
+    async def _start_retriever(self, number: int) -> ServiceProcess:
+        port = _FIRST_PORT + number
         settings = {
-            "ARGO_RETRIEVER_INDEX_PATH": str(self._work / "index"),
-            "ARGO_RETRIEVER_PORT": str(_FIRST_PORT),
+            "ARGO_RETRIEVER_INDEX_PATH": str(self._work / f"index-{number}"),
+            "ARGO_RETRIEVER_PORT": str(port),
         }
-        return await ServiceProcess.start(
-            ["-m", "services.retriever"], settings, _FIRST_PORT, self._work / "retriever.log"
-        )
+        log = self._work / f"retriever-{number}.log"
+        return await ServiceProcess.start(["-m", "services.retriever"], settings, port, log)
 
     async def _start_asker(self, number: int) -> Player:
         asker = await Player.start([str(HERE / "ask.py")], environment({}), self._work / f"ask-{number}.log")
@@ -163,13 +162,13 @@ class Bench:
         return asker
 
     async def _index(self) -> None:
-        assert self._retriever is not None
-        await self._retriever.wait_serving(time.monotonic() + 60)
         documents = self._work / "documents"
         write_documents(documents, ROOT / "examples" / "oran", _PASSAGES)
-        async with Client.connect(self._retriever.target, retriever_target=self._retriever.target) as client:
-            report = await client.ingest(documents)
-            collection = await client.collection()
+        for retriever in self._retrievers:
+            await retriever.wait_serving(time.monotonic() + 60)
+            async with Client.connect(retriever.target, retriever_target=retriever.target) as client:
+                report = await client.ingest(documents)
+                collection = await client.collection()
         self.write({"bench": "index", "documents": len(report.outcomes), "passages": collection.passages})
 
     async def _group(self, group: Sequence[Rung], *, index_too: bool) -> None:
@@ -206,9 +205,9 @@ class Bench:
         port = _FIRST_PORT + _PORTS_PER_SLOT * (stack.slot + 1)
         settings = self._settings(stack, str(model), options, port)
         names = ("engines",) if rung.layout is Layout.SHARED else ("decomposer", "synthesizer")
-        commands = {name: [str(HERE / "role.py"), name] for name in (*names, "orchestrator")}
+        commands = {name: [str(HERE / "role.py"), name] for name in names}
         if not arguments.held:
-            commands = {name: ["-m", f"services.{name}"] for name in names} | {"orchestrator": ["-m", "orchestrator"]}
+            commands = {name: ["-m", f"services.{name}"] for name in names}
         for place, (name, command) in enumerate(commands.items(), start=1):
             own = {
                 "HELD_RECORD": str(stack.folder / f"{name}.jsonl"),
@@ -217,20 +216,34 @@ class Bench:
                 "VLLM_CACHE_ROOT": str(self._work / "cache" / f"{name}-{stack.slot}"),
             }
             log = stack.folder / f"{name}.log"
-            listens = port if name in ("engines", "orchestrator", "synthesizer") else port + place
-            listens = port + 5 if name == "orchestrator" else listens
+            listens = port if name in ("engines", "synthesizer") else port + place
             stack.services[name] = await ServiceProcess.start(command, {**settings, **own}, listens, log)
+        await self._start_orchestrators(stack, settings, port + 4)
         if arguments.bare and arguments.held:
             await self._start_bare(stack, str(model), options)
+
+    async def _start_orchestrators(self, stack: Stack, settings: Mapping[str, str], first_port: int) -> None:
+        """So many for each number of replicas that is measured, each set with as many retrievers."""
+        command = [str(HERE / "role.py"), "orchestrator"] if self._arguments.held else ["-m", "orchestrator"]
+        port = first_port
+        for replicas in self._arguments.replicas:
+            retrievers = ",".join(retriever.target for retriever in self._retrievers[:replicas])
+            for name in orchestrators(replicas):
+                own = {
+                    "ARGO_ORCHESTRATOR_PORT": str(port),
+                    "ARGO_ORCHESTRATOR_SESSION_PATH": str(stack.folder / f"{name}.db"),
+                    "ARGO_ORCHESTRATOR_RETRIEVER_TARGET": f"ipv4:{retrievers}",
+                }
+                log = stack.folder / f"{name}.log"
+                stack.services[name] = await ServiceProcess.start(command, {**settings, **own}, port, log)
+                port += 1
 
     def _settings(self, stack: Stack, model: str, options: Mapping[str, Any], port: int) -> dict[str, str]:
         rung, arguments = stack.rung, self._arguments
         shared = rung.layout is Layout.SHARED
-        ports = {"DECOMPOSER": port if shared else port + 1, "SYNTHESIZER": port, "RETRIEVER": _FIRST_PORT}
+        ports = {"DECOMPOSER": port if shared else port + 1, "SYNTHESIZER": port}
         settings = {f"ARGO_ORCHESTRATOR_{role}_TARGET": f"127.0.0.1:{number}" for role, number in ports.items()}
         settings |= {
-            "ARGO_ORCHESTRATOR_PORT": str(port + 5),
-            "ARGO_ORCHESTRATOR_SESSION_PATH": str(stack.folder / "sessions.db"),
             "ARGO_ORCHESTRATOR_MAX_RUNNING": "2048",
             "ARGO_SYNTHESIZER_FIT_ANSWER_LENGTH": "false",
             **rung.environment,
@@ -316,7 +329,8 @@ class Bench:
             levels = levels_of(self._arguments.levels)
             highest = max(level.in_flight for level in levels)
             for level in (level for level in _WARM_UP if level.in_flight <= highest):
-                record, cases = await self._ask(stack, level, _LEAST_LEVEL_S)
+                for replicas in self._arguments.replicas:
+                    record, cases = await self._ask(stack, level, _LEAST_LEVEL_S, replicas)
                 if stack.bare and cases:
                     await self._play(stack, level, cases, _LEAST_LEVEL_S)
             if record["errors"]:
@@ -328,8 +342,10 @@ class Bench:
                     if self.left_s < 2 * _LEAST_LEVEL_S:
                         self.write({"bench": "skipped", "rungs": [stack.rung.name], "why": f"no time for {level}"})
                         return
-                    record, cases = await self._ask(stack, level, self._most_s)
-                    self.write({"bench": "stack", **self._label(stack, level, part), **record})
+                    for replicas in self._arguments.replicas:
+                        record, cases = await self._ask(stack, level, self._most_s, replicas)
+                        label = {**self._label(stack, level, part), "replicas": replicas}
+                        self.write({"bench": "stack", **label, **record})
                     if stack.bare and cases:
                         record = await self._play(stack, level, cases, self._most_s)
                         self.write({"bench": "bare", **self._label(stack, level, part), **record})
@@ -353,13 +369,13 @@ class Bench:
             "round": part,
         }
 
-    async def _ask(self, stack: Stack, level: Level, most_s: float) -> tuple[dict[str, Any], list[int]]:
+    async def _ask(self, stack: Stack, level: Level, most_s: float, replicas: int) -> tuple[dict[str, Any], list[int]]:
         """One level of questions to the stack, spread over the load generators; with those that were answered."""
         numbers = range(self._case, self._case + level.count)
         self._case += level.count
         askers = self._askers[: min(len(self._askers), max(1, level.in_flight // 16))]
         common = {
-            "target": stack.services["orchestrator"].target,
+            "target": f"ipv4:{','.join(stack.services[name].target for name in orchestrators(replicas))}",
             "strategy": STRATEGY if self._arguments.held else self._arguments.strategy,
             "budget_ms": self._arguments.budget_ms,
             "rows": str(self._arguments.rows) if self._arguments.rows else None,
@@ -373,10 +389,11 @@ class Bench:
             }
             for place in range(len(askers))
         ]
-        assert self._retriever is not None
         stack.generations() if self._arguments.held else None
         processor = ProcessorWatch(
-            {**stack.pids, "retriever": self._retriever.pid, **{f"ask-{n}": a.pid for n, a in enumerate(askers)}}
+            stack.pids
+            | {f"retriever-{n}": retriever.pid for n, retriever in enumerate(self._retrievers)}
+            | {f"ask-{n}": asker.pid for n, asker in enumerate(askers)}
         )
         with GpuWatch() as gpu:
             replies = await asyncio.gather(
@@ -402,9 +419,9 @@ class Bench:
 
     async def _about(self, stack: Stack) -> dict[str, Any]:
         """What the engines say of themselves, and the driver of its processes."""
-        assert self._retriever is not None
+        [orchestrator, *_] = orchestrators(self._arguments.replicas[0])
         async with Client.connect(
-            stack.services["orchestrator"].target, retriever_target=self._retriever.target
+            stack.services[orchestrator].target, retriever_target=self._retrievers[0].target
         ) as client:
             info = await client.info()
         return {
@@ -416,6 +433,11 @@ class Bench:
             "bare_options": stack.bare_options,
             "info": info.to_dict(),
         }
+
+
+def orchestrators(replicas: int) -> list[str]:
+    """Names of the orchestrators that share the load where there are so many."""
+    return [f"orchestrator-{number}of{replicas}" for number in range(1, replicas + 1)]
 
 
 def _nothing(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -463,6 +485,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--engine", default="vllm", help="scripted for a rehearsal without vLLM")
     made.add_argument("--percent", type=int, default=100, help="of the tokens that are generated, for a rehearsal")
     made.add_argument("--expected-batch", type=int, default=16)
+    made.add_argument(
+        "--replicas",
+        type=lambda text: [int(each) for each in text.split(",")],
+        default=[1],
+        help="orchestrators and retrievers, of each so many; several numbers are measured in turn",
+    )
     made.add_argument("--askers", type=int, default=4, help="load generators")
     made.add_argument("--strategy", default="mdp")
     made.add_argument("--budget-ms", type=int, default=0)
