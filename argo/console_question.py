@@ -168,6 +168,8 @@ class QuestionView:
         line(self._console, budget)
         tokens = answer.usage.prompt_tokens + answer.usage.completion_tokens
         used = f", {tokens} tokens" if tokens else ""
+        if cached := answer.usage.cached_subqueries:
+            used += f", {cached} cached {'subquery' if cached == 1 else 'subqueries'}"
         line(
             self._console,
             f"{answer.strategy}: {steps}, {searches}, U {answer.progress:.2f}, ended by {ended}{used}",

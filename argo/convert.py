@@ -123,6 +123,7 @@ def _usage(message: types_pb2.Usage) -> Usage:
         prompt_tokens=message.prompt_tokens,
         completion_tokens=message.completion_tokens,
         cached_tokens=message.cached_tokens,
+        cached_subqueries=message.cached_subqueries,
     )
 
 

@@ -203,12 +203,14 @@ class Degradation(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class Usage(Result):
-    """Token counts of language models; zeros with builtin engines."""
+    """What language models were used for; zeros with builtin engines."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     """Of prompt_tokens, those that the engine's prefix cache saved."""
+    cached_subqueries: int = 0
+    """Subqueries that came from the decomposer's subquery cache."""
 
 
 @dataclass(frozen=True, kw_only=True)

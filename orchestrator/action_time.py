@@ -30,13 +30,15 @@ _NANOSECOND_US: Final = 1e-3
 TIME_NAMES: Final = (
     "retrieve_s",
     "one_focus_retrieve_s",
+    "rules_retrieve_s",
     "reason_s",
     "free_answer_s",
     "choice_answer_s",
     "extractive_answer_s",
 )
 """The times of :class:`ActionTimes`, by field."""
-_OPTIONAL: Final = ("one_focus_retrieve_s", "reason_s")
+_BY_FAN_OUT: Final = ("retrieve_s", "rules_retrieve_s")
+_OPTIONAL: Final = ("one_focus_retrieve_s", "rules_retrieve_s", "reason_s")
 
 
 class AnswerMode(enum.Enum):
@@ -81,6 +83,9 @@ class ActionTimes:
     one_focus_retrieve_s: float | None = None
     """Time of RETRIEVE(1) for a question of one focus, which rules may word while a model words those of more; None
     where it takes as long as for any other question."""
+    rules_retrieve_s: tuple[float, ...] | None = None
+    """Time of RETRIEVE(n) at position n - 1 where rules word the subqueries that a model would; None where no model
+    words any."""
     reason_s: float | None
     """Time of REASON; None where no language model runs."""
     free_answer_s: float
@@ -93,27 +98,26 @@ class ActionTimes:
     """Where each time comes from, by its field's name; a time whose origin is unknown is left out."""
 
     def __post_init__(self) -> None:
-        widest = FAN_OUT[1]
-        if not isinstance(self.retrieve_s, list | tuple) or len(self.retrieve_s) != widest:
-            raise InvalidArgumentError(
-                f"retrieve_s must hold {widest} times, of fan-out 1..{widest}, got {self.retrieve_s!r}"
-            )
-        checked = tuple(_check_time(f"retrieve_s[{n}]", value) for n, value in enumerate(self.retrieve_s))
-        object.__setattr__(self, "retrieve_s", checked)
-        for name in TIME_NAMES[1:]:
-            if name not in _OPTIONAL or getattr(self, name) is not None:
-                object.__setattr__(self, name, _check_time(name, getattr(self, name)))
+        for name in TIME_NAMES:
+            value = getattr(self, name)
+            if name not in _OPTIONAL or value is not None:
+                check = _check_times if name in _BY_FAN_OUT else _check_time
+                object.__setattr__(self, name, check(name, value))
         object.__setattr__(self, "origin", MappingProxyType(dict(self.origin)))
 
     def answer_s(self, mode: AnswerMode) -> float:
         """Return T_syn of the mode, in seconds."""
         return self.free_answer_s if mode is AnswerMode.FREE else self.choice_answer_s
 
+    def least_answer_s(self, mode: AnswerMode) -> float:
+        """Return the time of the shortest answer of any kind, the extractive one or the model's, in seconds."""
+        return min(self.answer_s(mode), self.extractive_answer_s)
+
     def of_question(self, n_foci: int) -> ActionTimes:
         """Return the times of a question with so many foci."""
         if n_foci > 1 or self.one_focus_retrieve_s is None:
             return self
-        return replace(self, retrieve_s=(self.one_focus_retrieve_s, *self.retrieve_s[1:]))
+        return replace(self, retrieve_s=(self.one_focus_retrieve_s, *self.retrieve_s[1:]), rules_retrieve_s=None)
 
     def action_s(self, action: Action) -> float:
         """Return T_a in seconds; 0 for TERMINATE, whose answer has its own time.
@@ -129,15 +133,25 @@ class ActionTimes:
             raise InvalidArgumentError("reason_s must be set where REASON is an action, got None")
         return self.reason_s
 
+    def rules_s(self, action: Action) -> float | None:
+        """Return T_a where rules word what a model would, in seconds; None where that is no faster."""
+        if action.kind is not ActionKind.RETRIEVE or self.rules_retrieve_s is None:
+            return None
+        rules_s = max(self.rules_retrieve_s[: action.fan_out])
+        return rules_s if rules_s < self.action_s(action) else None
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the times as JSON values."""
-        return {name: list(self.retrieve_s) if name == "retrieve_s" else getattr(self, name) for name in TIME_NAMES}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in ((name, getattr(self, name)) for name in TIME_NAMES)
+        }
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> ActionTimes:
         """Read what :meth:`to_mapping` writes, as times of a file.
 
-        `one_focus_retrieve_s` and `reason_s` may be left out, nothing else.
+        `one_focus_retrieve_s`, `rules_retrieve_s` and `reason_s` may be left out, nothing else.
 
         Raises:
             InvalidArgumentError: Unknown or missing field, or a value outside its bound.
@@ -149,6 +163,13 @@ class ActionTimes:
         given = {**dict.fromkeys(_OPTIONAL), **mapping}
         origin = {name: TimeOrigin.FILE for name, value in given.items() if value is not None}
         return cls(**given, origin=origin)
+
+
+def _check_times(field: str, value: object) -> tuple[float, ...]:
+    widest = FAN_OUT[1]
+    if not isinstance(value, list | tuple) or len(value) != widest:
+        raise InvalidArgumentError(f"{field} must hold {widest} times, of fan-out 1..{widest}, got {value!r}")
+    return tuple(_check_time(f"{field}[{n}]", each) for n, each in enumerate(value))
 
 
 def _check_time(field: str, value: object) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry import trace
@@ -17,14 +18,14 @@ from argo import telemetry as names
 from argo.errors import UnavailableError
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
-from orchestrator.action import TERMINATE, ActionKind
+from orchestrator.action import REASON, TERMINATE, ActionKind
 from orchestrator.answer import answer_event, write_answer
 from orchestrator.evidence import Evidence
 from orchestrator.peer import HopLog, Peers
 from orchestrator.plan import plan_question
 from orchestrator.policy import Decision, Policy, PolicyState
 from orchestrator.policy_book import PolicyBook
-from orchestrator.progress import StepOutcome
+from orchestrator.progress import ProgressTracker, StepOutcome
 from orchestrator.question import Question
 from orchestrator.session import SessionRecord, SessionStore
 from orchestrator.settings import OrchestratorSettings
@@ -66,7 +67,6 @@ class QuestionLoop:
         self._question = question
         self._settings = settings
         self._book = book
-        self._tracker = book.tracker
         self._peers = peers
         self._store = store
         self._telemetry = telemetry
@@ -103,31 +103,38 @@ class QuestionLoop:
         await asyncio.gather(*writes)
 
     async def _run(self, recorded: SessionRecord | None) -> orchestrator_pb2.Answer:
-        state = await self._state(recorded)
+        plan = await self._plan(recorded)
+        # From here on the question goes by this policy, whatever the book is solved for meanwhile.
         policy = self._book.policy(
             self._question.strategy,
-            n_foci=len(state.foci),
+            n_foci=len(plan.foci),
             mode=self._question.mode,
             max_fan_out=self._question.fan_out,
         )
-        self._emit_policy(state)
+        state = self._state(plan, recorded, policy.solved.tracker)
+        self._emit_policy(state, policy)
         end_reason = await self._steps(state, policy)
         return await self._answer(state, end_reason)
 
-    async def _state(self, recorded: SessionRecord | None) -> QuestionState:
-        plan = recorded.plan if recorded is not None else None
-        if plan is None:
-            # A decomposer that hangs must leave time for a search.
-            timeout_s = max(self._call_timeout_s() / 2, _SHORTEST_CALL_S)
-            plan = await plan_question(self._question, self._peers, self._hops, timeout_s)
-            self._record(self._store.plan(self._question.session_id, plan))
+    async def _plan(self, recorded: SessionRecord | None) -> session_pb2.RecordedPlan:
+        if recorded is not None and recorded.plan is not None:
+            return recorded.plan
+        # A decomposer that hangs must leave time for a search.
+        timeout_s = self._call_timeout_s(self._book.times.least_answer_s(self._question.mode)) / 2
+        plan = await plan_question(self._question, self._peers, self._hops, max(timeout_s, _SHORTEST_CALL_S))
+        self._record(self._store.plan(self._question.session_id, plan))
+        return plan
+
+    def _state(
+        self, plan: session_pb2.RecordedPlan, recorded: SessionRecord | None, tracker: ProgressTracker
+    ) -> QuestionState:
         state = QuestionState(
             foci=plan.foci,
             evidence=Evidence(self._settings.kept_passages, self._settings.kept_words),
             close_relevance=self._settings.close_relevance,
             close_confidence=self._settings.close_confidence,
             history_words=self._settings.history_words,
-            progress=self._tracker.start(len(plan.foci)),
+            progress=tracker.start(len(plan.foci)),
         )
         state.degradations.extend(plan.degradations)
         self._decomposer_lost = bool(plan.degradations)
@@ -135,21 +142,21 @@ class QuestionLoop:
             state.replay(step)
         return state
 
-    def _call_timeout_s(self) -> float:
-        """Seconds that a call inside a step may take: what is left once the answer's own time is set aside."""
+    def _call_timeout_s(self, answer_s: float) -> float:
+        """Seconds that a call begun now may take: what is left once the time of the answer is set aside."""
         left_s = self._question.hard_left_s()
         time_left_s = self._question.time_left_s()
         if time_left_s is not None:
             left_s = min(left_s, time_left_s)
-        return max(left_s - self._book.times.answer_s(self._question.mode), _SHORTEST_CALL_S)
+        return max(left_s - answer_s, _SHORTEST_CALL_S)
 
-    def _emit_policy(self, state: QuestionState) -> None:
+    def _emit_policy(self, state: QuestionState, policy: Policy) -> None:
         question = self._question
         event = orchestrator_pb2.PolicyEvent(
             strategy=question.strategy.name,
-            tracker=self._tracker.name,
+            tracker=policy.solved.tracker.name,
             foci=state.foci,
-            reason_available=self._book.reason_available,
+            reason_available=policy.solved.reason_available,
             budget_ms=question.budget_ms,
             answer_mode=(types_pb2.ANSWER_MODE_CHOICE if question.options else types_pb2.ANSWER_MODE_FREE),
         )
@@ -167,6 +174,7 @@ class QuestionLoop:
         self._emit(orchestrator_pb2.AskEvent(policy=event))
 
     async def _steps(self, state: QuestionState, policy: Policy) -> orchestrator_pb2.EndReason:
+        can_reason = policy.solved.reason_available
         while True:
             time_left_s = self._question.time_left_s()
             decision = policy.act(
@@ -179,7 +187,7 @@ class QuestionLoop:
             )
             if decision.action == TERMINATE:
                 return self._why_terminated(state, decision, time_left_s)
-            if self._call_timeout_s() <= _SHORTEST_CALL_S:
+            if self._call_timeout_s(decision.answer_s) <= _SHORTEST_CALL_S:
                 # The caller's deadline is nearer than the budget, or there is no budget to plan by.
                 return orchestrator_pb2.END_REASON_BUDGET
             if len(state.steps) >= self._question.max_steps:
@@ -188,11 +196,12 @@ class QuestionLoop:
                 return orchestrator_pb2.END_REASON_NO_PROGRESS
             kind = decision.action.kind
             if kind is ActionKind.RETRIEVE and self._retriever_lost:
-                if not self._book.reason_available:
+                if decision.action_value.get(REASON) is None:
                     return orchestrator_pb2.END_REASON_DEGRADED
                 kind = ActionKind.REASON
-            await self._step(state, decision, kind, time_left_s)
-            if self._retriever_lost and not state.evidence and not self._book.reason_available:
+                decision = replace(decision, answer_s=policy.solved.times.answer_s(self._question.mode))
+            await self._step(state, policy, decision, kind, time_left_s)
+            if self._retriever_lost and not state.evidence and not can_reason:
                 raise UnavailableError(
                     f"the retriever {self._retriever_fault}, and without a language model nothing else can answer"
                 )
@@ -207,7 +216,7 @@ class QuestionLoop:
         return orchestrator_pb2.END_REASON_POLICY
 
     async def _step(
-        self, state: QuestionState, decision: Decision, kind: ActionKind, time_left_s: float | None
+        self, state: QuestionState, policy: Policy, decision: Decision, kind: ActionKind, time_left_s: float | None
     ) -> None:
         index = len(state.steps) + 1
         if index > 1:
@@ -225,22 +234,24 @@ class QuestionLoop:
             reason=decision.reason,
         )
         self._emit(orchestrator_pb2.AskEvent(step_started=started))
+        times = policy.solved.times
         runner = StepRunner(
             self._question,
             state,
             self._peers,
             self._hops,
             self._emit,
-            self._call_timeout_s,
+            lambda: self._call_timeout_s(decision.answer_s),
+            times.rules_s(decision.action) or times.action_s(decision.action),
             use_decomposer=not self._decomposer_lost,
         )
         with self._telemetry.span(names.SPAN_STEP, _step_attributes(started, len(foci))) as span:
             if kind is ActionKind.RETRIEVE:
-                result = await runner.retrieve(index, foci, with_question=index == 1)
+                result = await runner.retrieve(index, foci, with_question=index == 1, by_rules=decision.by_rules)
                 self._note_losses(state, result, index)
             else:
                 result = await runner.reason(index, foci[0])
-            record = self._finish_step(state, started, result, kind, started_s)
+            record = self._finish_step(state, policy.solved.tracker, started, result, kind, started_s)
             self._record(self._store.step(self._question.session_id, record))
             span.set_attributes(
                 {
@@ -271,13 +282,14 @@ class QuestionLoop:
     def _finish_step(
         self,
         state: QuestionState,
+        tracker: ProgressTracker,
         started: orchestrator_pb2.StepStarted,
         result: StepResult,
         kind: ActionKind,
         started_s: float,
     ) -> session_pb2.RecordedStep:
         newly_closed = state.close_foci()
-        progress = self._tracker.after(
+        progress = tracker.after(
             state.progress,
             StepOutcome(
                 n_foci=len(state.foci),

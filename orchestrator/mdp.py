@@ -31,6 +31,8 @@ class ProgressMdp:
     """RETRIEVE by fan-out and, where a language model runs, REASON; cheaper first, ties by fewer subqueries."""
     cost: NDArray[np.float64]
     """mu * c_a in answer quality, (n_actions,)."""
+    rules_cost: NDArray[np.float64]
+    """mu * c_w for each subquery, (n_actions,): what an action costs besides where rules word what a model would."""
     gain: NDArray[np.float64]
     """Every progress gain that an action can have, (n_gains,)."""
     probability: NDArray[np.float64]

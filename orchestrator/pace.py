@@ -4,8 +4,8 @@ An engine's answer of n tokens takes ttft + (n - 1) * tpot seconds, at the pace 
 action takes longer, and the policy must know. With that,
 
     RETRIEVE(n)  subquery of subquery_tokens, times 1 + 0.03 (n - 1), and the builtin RETRIEVE(n), which is the search,
-                 the calls and the rules; that alone where no model words subqueries, and for a question of one focus
-                 where least_foci says that the rules word its subquery
+                 the calls and the rules; that alone where no model words subqueries, for a question of one focus
+                 where least_foci says that the rules word its subquery, and where time is too short for the model
     REASON       note of note_tokens, its verdict of one token, margin_s and one call
     T_syn        1.2 times an answer of least_answer_tokens, or a choice of one token; margin_s and one call
     T_ext        the builtin answer's
@@ -16,8 +16,8 @@ the pace is a running mean and no percentile. Times fitted from recorded session
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any, Final
 
 from argo.v1 import types_pb2
@@ -55,6 +55,7 @@ def measured_times(decomposer: types_pb2.EngineInfo | None, synthesizer: types_p
         found["retrieve_s"] = tuple(
             builtin_s + subquery_s * (1 + _GROWTH * extra) for extra, builtin_s in enumerate(BUILTIN_TIMES.retrieve_s)
         )
+        found["rules_retrieve_s"] = BUILTIN_TIMES.retrieve_s
         if decomposer is not None and decomposer.least_foci > 1:
             found["one_focus_retrieve_s"] = BUILTIN_TIMES.retrieve_s[0]
     choice_s = _generation_s(synthesizer)
@@ -67,8 +68,7 @@ def measured_times(decomposer: types_pb2.EngineInfo | None, synthesizer: types_p
         if (note_s := _generation_s(synthesizer, "note_tokens")) is not None:
             found["reason_s"] = note_s + choice_s + beside_s
     origin = {**BUILTIN_TIMES.origin, **dict.fromkeys(found, TimeOrigin.MEASURED)}
-    if "one_focus_retrieve_s" in found:
-        origin["one_focus_retrieve_s"] = TimeOrigin.BUILTIN
+    origin.update({name: TimeOrigin.BUILTIN for name in ("one_focus_retrieve_s", "rules_retrieve_s") if name in found})
     return replace(BUILTIN_TIMES, **found, origin=origin)
 
 
@@ -88,20 +88,25 @@ def with_file(measured: ActionTimes, file: ActionTimes | None) -> ActionTimes:
     """The times of a policy file, which always win; what it leaves out is as measured."""
     if file is None:
         return measured
-    if file.reason_s is not None or measured.reason_s is None:
+    found: dict[str, Any] = {
+        name: getattr(measured, name)
+        for name in ("rules_retrieve_s", "reason_s")
+        if getattr(file, name) is None and getattr(measured, name) is not None
+    }
+    if not found:
         return file
-    return replace(file, reason_s=measured.reason_s, origin={**file.origin, "reason_s": measured.origin["reason_s"]})
+    return replace(file, **found, origin={**file.origin, **{name: measured.origin[name] for name in found}})
 
 
 def has_moved(in_force: ActionTimes, found: ActionTimes) -> bool:
     """Whether any time is further from the one in force than :data:`DRIFT`, or there is one more, or one less."""
     return any(
         one is not other if one is None or other is None else abs(other - one) > DRIFT * one
-        for one, other in zip(_each(in_force), _each(found), strict=True)
+        for name in TIME_NAMES
+        for one, other in zip_longest(_each(in_force, name), _each(found, name))
     )
 
 
-def _each(times: ActionTimes) -> Iterator[float | None]:
-    yield from times.retrieve_s
-    for name in TIME_NAMES[1:]:
-        yield getattr(times, name)
+def _each(times: ActionTimes, name: str) -> tuple[float | None, ...]:
+    value: tuple[float, ...] | float | None = getattr(times, name)
+    return value if isinstance(value, tuple) else (value,)

@@ -67,6 +67,9 @@ class MdpParameters:
     """Cost of one subquery, c_r."""
     reason_cost: float = 0.02
     """Cost of one note, c_p."""
+    rules_cost: float = 0.02
+    """Cost of one subquery that rules word where a language model would, besides, c_w. Chosen: no measurement says how
+    much less such a search finds. At 0 the faster rules would word every search of a question with a budget."""
     cost_weight: float = 0.6
     """Weight of cost against quality, mu."""
     discount: float = 0.98
@@ -117,6 +120,7 @@ _BOUNDS: Final[dict[str, tuple[float, float, bool]]] = {
     "overlap": (0.0, 1.0, False),
     "retrieve_cost": (0.0, 1e6, False),
     "reason_cost": (0.0, 1e6, False),
+    "rules_cost": (0.0, 1e6, False),
     "cost_weight": (0.0, 1e6, False),
     "discount": (0.0, 1.0, True),
     "extractive_quality": (0.0, 1.0, False),

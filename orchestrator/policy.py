@@ -8,7 +8,7 @@ from typing import Protocol
 
 from argo.errors import InvalidArgumentError
 from orchestrator.action import TERMINATE, Action
-from orchestrator.solved import Ending, Evaluation, SolvedProcess
+from orchestrator.solved import Ending, Evaluation, Manner, SolvedProcess
 
 __all__ = ["Decision", "Policy", "PolicyState", "Strategy"]
 
@@ -38,6 +38,10 @@ class Decision:
     """One line of plain English for whoever watches."""
     ending: Ending
     """What an answer begun now can be, as far as time goes."""
+    answer_s: float
+    """Seconds to be left for the answer when the action ends."""
+    by_rules: bool = False
+    """Whether rules are to word the action's subqueries, since a model's would take too long."""
 
 
 class Strategy(Protocol):
@@ -65,8 +69,8 @@ class Strategy(Protocol):
 class Policy:
     """One strategy on one solved process. It keeps no state: a question may be resumed with a new one.
 
-    No strategy overruns: an action is offered to it only if T_syn is left when the action ends, and none where no
-    focus is open.
+    No strategy overruns: an action is offered to it only if an answer still fits when the action ends, and none where
+    no focus is open.
     """
 
     def __init__(self, strategy: Strategy, solved: SolvedProcess) -> None:
@@ -105,29 +109,45 @@ class Policy:
             action, why = self._strategy.choose(self._solved, state, evaluation)
         else:
             action, why = TERMINATE, self._nothing_possible(state, evaluation)
-        return Decision(action, evaluation.action_value(), f"{action}: {why}", evaluation.ending)
+        times, mode = self._solved.times, self._solved.mode
+        if action == TERMINATE:
+            answer_s = times.answer_s(mode) if evaluation.ending is Ending.MODEL else times.least_answer_s(mode)
+            return Decision(action, evaluation.action_value(), f"{action}: {why}", evaluation.ending, answer_s)
+        manner = evaluation.manner(action)
+        return Decision(
+            action,
+            evaluation.action_value(),
+            f"{action}: {why}{_hurry(manner)}",
+            evaluation.ending,
+            manner.answer_s,
+            manner.by_rules,
+        )
 
     def _nothing_possible(self, state: PolicyState, evaluation: Evaluation) -> str:
         """Say why no action may be taken: no open focus, or which time is missing."""
         times = self._solved.times
-        answer_s = times.answer_s(self._solved.mode)
         if evaluation.ending is Ending.INFEASIBLE:
-            shortest_s = min(answer_s, times.extractive_answer_s)
+            shortest_s = times.least_answer_s(self._solved.mode)
             return f"no answer fits in the {_seconds(state.time_left_s)} left, the shortest takes {shortest_s:.3f} s"
-        if evaluation.ending is Ending.EXTRACTIVE:
-            return (
-                f"only the extractive answer fits in the {_seconds(state.time_left_s)} left,"
-                f" the model's takes {answer_s:.3f} s"
-            )
         if state.open_foci == 0:
             return f"{all_closed(self._solved.n_foci)}, nothing is left to look for"
         if state.time_left_s is None:
             return "no action is left to take"
-        shortest_s = min(times.action_s(action) for action in self._solved.mdp.actions)
+        shortest_s = min(times.rules_s(action) or times.action_s(action) for action in self._solved.mdp.actions)
         return (
             f"no step fits in the {_seconds(state.time_left_s)} left, the shortest takes {shortest_s:.3f} s"
-            f" and the answer {answer_s:.3f} s"
+            f" and the answer {times.least_answer_s(self._solved.mode):.3f} s"
         )
+
+
+def _hurry(manner: Manner) -> str:
+    """Say what an action forgoes for want of time; empty for nothing."""
+    forgone = []
+    if manner.by_rules:
+        forgone.append("rules word it")
+    if not manner.keeps_model:
+        forgone.append("an extractive answer follows")
+    return f"; for want of time {' and '.join(forgone)}" if forgone else ""
 
 
 def all_closed(n_foci: int) -> str:

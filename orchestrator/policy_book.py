@@ -64,7 +64,7 @@ class _Solutions:
         self.reason_available = reason_available
         self._horizon_s = horizon_s
         self._trackers = {name: tracker(name, parameters) for name in TRACKERS}
-        self._solved: dict[tuple[str, int, int], ProcessSolution] = {}
+        self._solved: dict[tuple[str, int, int, float], ProcessSolution] = {}
         self._lock = threading.Lock()
 
     def tracker(self, name: str) -> ProgressTracker:
@@ -72,15 +72,22 @@ class _Solutions:
             raise InvalidArgumentError(f"tracker must be one of {', '.join(TRACKERS)}, got {name!r}")
         return self._trackers[name]
 
-    def solution(self, name: str, n_foci: int, max_fan_out: int) -> ProcessSolution:
+    def solution(self, name: str, n_foci: int, mode: AnswerMode, max_fan_out: int) -> ProcessSolution:
         """Return a process solved; at most once, also when several ask at the same time."""
         moves = self.tracker(name)
         fan_out = min(check_range("max_fan_out", max_fan_out, FAN_OUT), check_range("n_foci", n_foci, FOCI))
-        key = (name, n_foci, fan_out)
+        # Modes whose answers take as long have one solution.
+        key = (name, n_foci, fan_out, self.times.answer_s(mode))
         with self._lock:
             if key not in self._solved:
                 mdp = moves.process(n_foci, max_fan_out=fan_out, reason_available=self.reason_available)
-                self._solved[key] = solve(mdp, self.times.of_question(n_foci), horizon_s=self._horizon_s)
+                self._solved[key] = solve(
+                    mdp,
+                    self.times.of_question(n_foci),
+                    mode=mode,
+                    extractive_quality=self.parameters.extractive_quality,
+                    horizon_s=self._horizon_s,
+                )
             return self._solved[key]
 
 
@@ -240,17 +247,19 @@ class PolicyBook:
     def _solve(self, parameters: MdpParameters, times: ActionTimes, *, reason_available: bool) -> _Solutions:
         solutions = _Solutions(parameters, times, reason_available=reason_available, horizon_s=self._horizon_s)
         for n_foci in range(FOCI[0], FOCI[1] + 1):
-            solutions.solution(self._tracker_name, n_foci, FAN_OUT[1])
+            for mode in AnswerMode:
+                solutions.solution(self._tracker_name, n_foci, mode, FAN_OUT[1])
         return solutions
 
 
 def _solved(solutions: _Solutions, name: str, n_foci: int, mode: AnswerMode, max_fan_out: int) -> SolvedProcess:
     return SolvedProcess(
-        solution=solutions.solution(name, n_foci, max_fan_out),
+        solution=solutions.solution(name, n_foci, mode, max_fan_out),
         n_foci=n_foci,
         mode=mode,
         parameters=solutions.parameters,
         times=solutions.times.of_question(n_foci),
+        tracker=solutions.tracker(name),
     )
 
 

@@ -124,7 +124,7 @@ class PolicyUpkeep:
         return parameters, times, model and times.reason_s is not None
 
     async def _solve(self, parameters: MdpParameters, times: ActionTimes, reason_available: bool) -> None:
-        # A few milliseconds of NumPy, several times that on a busy machine: not on the event loop.
+        # Tens to hundreds of milliseconds of NumPy, the more the slower a model is: not on the event loop.
         await asyncio.to_thread(self.book.replace, parameters, times, reason_available=reason_available)
 
 

@@ -32,6 +32,7 @@ _MODE_CODE: Final = {mode: code for code, mode in _MODE.items()}
 _SHOWN_TIMES: Final = {
     "retrieve_s": tuple(f"retrieve_{n}" for n in range(1, limits.FAN_OUT[1] + 1)),
     "one_focus_retrieve_s": ("retrieve_1_one_focus",),
+    "rules_retrieve_s": tuple(f"retrieve_{n}_rules" for n in range(1, limits.FAN_OUT[1] + 1)),
     "reason_s": ("reason",),
     "free_answer_s": ("answer_free",),
     "choice_answer_s": ("answer_choice",),

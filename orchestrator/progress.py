@@ -168,6 +168,7 @@ def _process(
     return ProgressMdp(
         actions=actions,
         cost=np.array([table[action][0] for action in actions]),
+        rules_cost=np.array([given.cost_weight * action.fan_out * given.rules_cost for action in actions]),
         gain=gain,
         probability=np.stack([table[action][1] for action in actions]),
         n_progress=n_progress,

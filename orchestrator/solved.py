@@ -16,16 +16,19 @@ from orchestrator.action import REASON, TERMINATE, Action
 from orchestrator.action_time import ActionTimes, AnswerMode, microseconds_down, microseconds_up
 from orchestrator.mdp import ProgressMdp
 from orchestrator.parameter import MdpParameters
+from orchestrator.progress import ProgressTracker
 from orchestrator.solver import (
+    TIE,
     BudgetedSolution,
     StationarySolution,
+    Way,
     action_value,
     backward_induction,
     choose,
     value_iteration,
 )
 
-__all__ = ["Ending", "Evaluation", "ProcessSolution", "SolvedProcess", "solve", "time_step_us"]
+__all__ = ["Ending", "Evaluation", "Manner", "ProcessSolution", "SolvedProcess", "solve", "time_step_us", "ways_of"]
 
 _FINEST_STEP_US: Final = 1_000
 _STEPS_PER_SHORTEST: Final = 20
@@ -43,42 +46,85 @@ class Ending(enum.Enum):
     """Not even that fits."""
 
 
+def ways_of(times: ActionTimes, actions: Sequence[Action]) -> tuple[Way, ...]:
+    """Return every way to take the actions: with the model where one words subqueries, and by rules where faster."""
+    ways = []
+    for index, action in enumerate(actions):
+        # The extractive answer is made of passages; a note would be lost on it.
+        for_model = action == REASON
+        ways.append(Way(action=index, time_us=microseconds_up(times.action_s(action)), for_model=for_model))
+        if (rules_s := times.rules_s(action)) is not None:
+            ways.append(Way(action=index, time_us=microseconds_up(rules_s), by_rules=True))
+    return tuple(ways)
+
+
 def time_step_us(times: ActionTimes, actions: Sequence[Action]) -> int:
     """Return the time step: the largest of 1 ms, a twentieth of the shortest and a thousandth of the longest action.
 
     Rounding an action up costs at most one step. Where every action is slow, or one very slow, the steps in a budget
     stay few enough to solve for at once.
     """
-    lengths = [microseconds_up(times.action_s(action)) for action in actions]
+    lengths = [way.time_us for way in ways_of(times, actions)]
     return max(_FINEST_STEP_US, min(lengths) // _STEPS_PER_SHORTEST, max(lengths) // _STEPS_PER_LONGEST)
 
 
 @dataclass(frozen=True, eq=False)
 class ProcessSolution:
-    """Both solutions of one process; the same for every answer mode."""
+    """Both solutions of one process, for one answer mode."""
 
     mdp: ProgressMdp
     stationary: StationarySolution
     budgeted: BudgetedSolution
 
 
-def solve(mdp: ProgressMdp, times: ActionTimes, *, horizon_s: float, step_us: int | None = None) -> ProcessSolution:
+def solve(
+    mdp: ProgressMdp,
+    times: ActionTimes,
+    *,
+    mode: AnswerMode,
+    extractive_quality: float,
+    horizon_s: float,
+    step_us: int | None = None,
+) -> ProcessSolution:
     """Solve a process without a budget and for every time left up to the horizon.
 
     Args:
         mdp: The process.
-        times: Time of each of its actions.
+        times: Time of each of its actions, and of the answers.
+        mode: Which answer of the model ends it.
+        extractive_quality: Quality of the extractive answer relative to the model's.
         horizon_s: Longest budget, seconds.
         step_us: Length of a time step, microseconds; None for :func:`time_step_us`.
     """
-    action_us = [microseconds_up(times.action_s(action)) for action in mdp.actions]
+    step_us = step_us or time_step_us(times, mdp.actions)
+    stationary = value_iteration(mdp)
     budgeted = backward_induction(
         mdp,
-        action_us,
+        ways_of(times, mdp.actions),
         horizon_us=microseconds_up(horizon_s),
-        step_us=step_us or time_step_us(times, mdp.actions),
+        step_us=step_us,
+        model_from=_steps_up(times.answer_s(mode), step_us) - _steps_up(times.least_answer_s(mode), step_us),
+        early_quality=extractive_quality,
+        unlimited=stationary.value,
     )
-    return ProcessSolution(mdp, value_iteration(mdp), budgeted)
+    return ProcessSolution(mdp, stationary, budgeted)
+
+
+def _steps_up(seconds: float, step_us: int) -> int:
+    """Whole steps that hold a duration."""
+    return -(-microseconds_up(seconds) // step_us)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an action is taken when it is taken in a state."""
+
+    by_rules: bool
+    """Whether rules word its subqueries though a model could: the model's would take too long."""
+    answer_s: float
+    """Seconds of the answer whose time is still left when it ends: the model's, or the extractive one."""
+    keeps_model: bool
+    """Whether that is the model's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +133,9 @@ class Evaluation:
 
     actions: tuple[Action, ...]
     values: NDArray[np.float64]
-    """Q of each action, (n_actions,); -inf where it is not possible."""
+    """Q of each action in the way that is worth most, (n_actions,); -inf where none is possible."""
+    manners: tuple[Manner, ...]
+    """That way, for each action; says nothing of one that is not possible."""
     end_value: float
     """Worth of terminating; -inf where no answer fits."""
     ending: Ending
@@ -96,6 +144,15 @@ class Evaluation:
     def possible(self) -> tuple[Action, ...]:
         """Actions that may be taken besides TERMINATE, cheaper first."""
         return tuple(action for action, value in zip(self.actions, self.values, strict=True) if value > -np.inf)
+
+    @property
+    def keeping(self) -> tuple[Action, ...]:
+        """Those of :attr:`possible` that leave time for the model's answer."""
+        return tuple(action for action in self.possible if self.manner(action).keeps_model)
+
+    def manner(self, action: Action) -> Manner:
+        """Return how one of the actions is taken here."""
+        return self.manners[self.actions.index(action)]
 
     @property
     def best(self) -> Action:
@@ -111,13 +168,15 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SolvedProcess:
-    """A process, its solution, and the answer mode that decides how much time is slack."""
+    """A process and its solution for one answer mode."""
 
     solution: ProcessSolution
     n_foci: int
     mode: AnswerMode
     parameters: MdpParameters
     times: ActionTimes
+    tracker: ProgressTracker
+    """What moves progress as the process does."""
 
     @property
     def mdp(self) -> ProgressMdp:
@@ -143,11 +202,15 @@ class SolvedProcess:
         mdp = self.mdp
         progress = mdp.check_progress(progress)
         ending = self._ending(time_left_s)
-        following, in_time = self._following(time_left_s)
+        if time_left_s is None or time_left_s == math.inf:
+            values = action_value(mdp, progress, self.solution.stationary.value)
+            manners = (Manner(by_rules=False, answer_s=self._answer_s, keeps_model=True),) * len(mdp.actions)
+        else:
+            values, manners = self._weigh(progress, time_left_s)
         if open_foci is not None:
-            in_time = in_time & np.array([max(action.fan_out, 1) <= open_foci for action in mdp.actions])
-        values = action_value(mdp, progress, following, possible=in_time)
-        return Evaluation(mdp.actions, values, self._end_value(progress, ending), ending)
+            enough = np.array([max(action.fan_out, 1) <= open_foci for action in mdp.actions])
+            values = np.where(enough, values, -np.inf)
+        return Evaluation(mdp.actions, values, manners, self._end_value(progress, ending), ending)
 
     def table(self, time_left_s: float | None) -> tuple[Action, ...]:
         """Return the action of every grid point at one time left: the policy itself."""
@@ -163,7 +226,7 @@ class SolvedProcess:
             return Ending.MODEL
         if math.isnan(time_left_s):
             raise InvalidArgumentError("time_left_s must be a number of seconds, got nan")
-        if time_left_s == math.inf or microseconds_down(time_left_s) >= self._answer_us:
+        if time_left_s == math.inf or microseconds_down(time_left_s) >= microseconds_up(self._answer_s):
             return Ending.MODEL
         if microseconds_down(time_left_s) >= microseconds_up(self.times.extractive_answer_s):
             return Ending.EXTRACTIVE
@@ -175,19 +238,37 @@ class SolvedProcess:
         worth = float(self.mdp.quality(progress))
         return worth if ending is Ending.MODEL else self.parameters.extractive_quality * worth
 
-    def _following(self, time_left_s: float | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return V after each action, and which actions end with T_syn still left."""
-        if time_left_s is None or time_left_s == math.inf:
-            return self.solution.stationary.value, np.ones(len(self.mdp.actions), dtype=np.bool_)
+    def _weigh(self, progress: float, time_left_s: float) -> tuple[NDArray[np.float64], tuple[Manner, ...]]:
+        """Return Q of every action in the way that is worth most, and that way; a tie goes to the model's wording."""
         budgeted = self.solution.budgeted
         step = budgeted.step_us
-        answer_steps = -(-self._answer_us // step)  # rounded up, as T_a is; the time left is rounded down
-        slack = microseconds_down(time_left_s) // step - answer_steps
-        after = slack - budgeted.action_steps
-        rows = np.clip(after, 0, len(budgeted.value) - 1)
-        return budgeted.value[rows], after >= 0
+        least_s = self.times.least_answer_s(self.mode)
+        # Answers are rounded up, as the times of actions are; the time left is rounded down.
+        slack = microseconds_down(time_left_s) // step - _steps_up(least_s, step)
+        after = slack - budgeted.way_steps
+        following = budgeted.value[np.clip(after, 0, len(budgeted.value) - 1)]
+        worth = action_value(
+            self.mdp, progress, following, ways=budgeted.ways, possible=after >= budgeted.way_least
+        ).tolist()
+        values = np.full(len(self.mdp.actions), -np.inf)
+        chosen = [0] * len(values)
+        # The model's way of an action comes before the rules'.
+        for index, way in enumerate(budgeted.ways):
+            if not math.isfinite(values[way.action]) or worth[index] > values[way.action] + TIE:
+                values[way.action], chosen[way.action] = worth[index], index
+        manners = []
+        for index in chosen:
+            keeps = bool(after[index] >= budgeted.model_from)
+            manners.append(
+                Manner(
+                    by_rules=budgeted.ways[index].by_rules,
+                    answer_s=self._answer_s if keeps else least_s,
+                    keeps_model=keeps,
+                )
+            )
+        return values, tuple(manners)
 
     @property
-    def _answer_us(self) -> int:
-        """T_syn in microseconds, rounded up."""
-        return microseconds_up(self.times.answer_s(self.mode))
+    def _answer_s(self) -> float:
+        """T_syn, in seconds."""
+        return self.times.answer_s(self.mode)

@@ -17,10 +17,12 @@ __all__ = [
     "BudgetedSolution",
     "ConvergenceError",
     "StationarySolution",
+    "Way",
     "action_value",
     "backward_induction",
     "choose",
     "value_iteration",
+    "way_cost",
 ]
 
 TIE: Final = 1e-9
@@ -43,18 +45,34 @@ class StationarySolution:
     """Sweeps until V changed less than the tolerance."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way to take an action: how long it takes, and what it costs besides."""
+
+    action: int
+    """Index of the action in mdp.actions."""
+    time_us: int
+    """Time that it takes, microseconds."""
+    by_rules: bool = False
+    """Whether rules word what a model would: faster, and dearer by mdp.rules_cost."""
+    for_model: bool = False
+    """Whether only the model's answer has any use of it, so that this must still fit when it ends."""
+
+
 @dataclass(frozen=True, eq=False)
 class BudgetedSolution:
-    """Value of the process by slack: time left less T_syn, in whole steps.
-
-    An action may start only if T_syn is left when it ends, so nothing but the slack matters while T_syn is left, and
-    one table serves every answer mode. Below T_syn there is no action to weigh.
-    """
+    """Value of the process by slack: time left less that of the shortest answer of any kind, in whole steps."""
 
     value: NDArray[np.float64]
-    """V(U, slack) on the grid, (n_slack, n_progress); row 0 is T_syn exactly left."""
-    action_steps: NDArray[np.intp]
-    """T_a in whole steps, rounded up, (n_actions,)."""
+    """V(U, slack) on the grid, (n_slack, n_progress); row 0 is the shortest answer's time exactly left."""
+    ways: tuple[Way, ...]
+    """Every way to take an action."""
+    way_steps: NDArray[np.intp]
+    """Time of each way in whole steps, rounded up, (n_ways,)."""
+    way_least: NDArray[np.intp]
+    """Slack, in steps, that must be left when it ends, (n_ways,)."""
+    model_from: int
+    """Slack, in steps, from which the model's answer fits."""
     step_us: int
     """Length of a time step, microseconds."""
     settled: bool
@@ -99,55 +117,119 @@ def value_iteration(mdp: ProgressMdp, *, tolerance: float = 1e-12) -> Stationary
 
 
 def backward_induction(
-    mdp: ProgressMdp, action_us: Sequence[int], *, horizon_us: int, step_us: int
+    mdp: ProgressMdp,
+    ways: Sequence[Way],
+    *,
+    horizon_us: int,
+    step_us: int,
+    model_from: int = 0,
+    early_quality: float = 1.0,
+    unlimited: NDArray[np.float64] | None = None,
 ) -> BudgetedSolution:
     """Solve the finite-horizon process for every slack from 0 to the horizon.
 
-    V at a slack looks back at V at that slack less T_a, so as many rows as the shortest action is long are computed
-    at once. When V has not changed over a stretch longer than the longest action it never changes again, and the
-    induction ends there, before its horizon.
+    V at a slack looks back at V at that slack less the time of a way, so as many rows as the shortest way is long are
+    computed at once. When V has not changed over a stretch longer than the longest way, all of it where the model's
+    answer fits, it never changes again, and the induction ends there, before its horizon.
 
     Args:
         mdp: Model on n evenly spaced progress points over [0, 1].
-        action_us: T_a of each of mdp.actions, microseconds.
+        ways: How each of mdp.actions can be taken; each in one way at least.
         horizon_us: Largest slack of interest, microseconds.
-        step_us: Length of a time step, microseconds; T_a is rounded up to whole steps.
+        step_us: Length of a time step, microseconds; times are rounded up to whole steps.
+        model_from: Slack, in steps, from which the model's answer fits; below it there is the extractive one.
+        early_quality: Quality of an answer below that, relative to one from there on; 0 to 1.
+        unlimited: V without a budget, (n_progress,), which bounds what any way is ever worth: ways by rules are left
+            out from where they cannot be the best any more, which spares most of the blocks. None: they never are.
 
     Raises:
         InvalidArgumentError: A time that is not above 0.
 
     Source: Puterman (1994), section 4.5, the finite-horizon policy evaluation backwards in time.
     """
-    if step_us < 1 or horizon_us < 0 or min(action_us) < 1:
+    times_us = [way.time_us for way in ways]
+    if step_us < 1 or horizon_us < 0 or min(times_us) < 1:
         raise InvalidArgumentError(
-            "step_us and action_us must be at least 1 and horizon_us at least 0,"
-            f" got {step_us}, {list(action_us)} and {horizon_us}"
+            f"step_us and time_us must be at least 1 and horizon_us at least 0, got {step_us}, {times_us}, {horizon_us}"
         )
-    steps = np.array([-(-time // step_us) for time in action_us], dtype=np.intp)
+    steps = np.array([-(-time // step_us) for time in times_us], dtype=np.intp)
+    least = np.array([model_from if way.for_model else 0 for way in ways], dtype=np.intp)
     shortest, longest = int(steps.min()), int(steps.max())
+    shortest_model = min(length for way, length in zip(ways, steps.tolist(), strict=True) if not way.by_rules)
     n_slack = horizon_us // step_us + 1
-    charge = np.where(mdp.available, mdp.cost[:, None], np.inf)
+    by_model = [index for index, way in enumerate(ways) if not way.by_rules]
+    by_rules = [index for index, way in enumerate(ways) if way.by_rules]
+    bound = None if unlimited is None else _bound_by_rules(mdp, ways, unlimited)
+    charge = [np.where(mdp.available[way.action], way_cost(mdp, way), np.inf) for way in ways]
     value = np.empty((n_slack, mdp.n_progress))
+    early = early_quality * mdp.end_value
     filled = min(shortest, n_slack)
     value[:filled] = mdp.end_value
-    window = _Window(mdp, longest=longest, block=shortest)
+    value[: min(filled, model_from)] = early
+    window = _Window(mdp, longest=longest, block=shortest_model)
     window.append(value[:filled])
+
+    def improve(block: NDArray[np.float64], filled: int, which: Sequence[int]) -> None:
+        """Raise the rows from a slack on to what some ways are worth there."""
+        for index in which:
+            length = int(steps[index])
+            first = max(filled, length + int(least[index]))
+            stop = filled + len(block)
+            if first < stop:
+                expected = window.expected(ways[index].action, first - length, stop - length)
+                rows = block[first - filled :]
+                np.maximum(rows, mdp.discount * expected - charge[index], out=rows)
+
     unchanged = 0  # rows up to the last one that equal the row before them
     while filled < n_slack and unchanged <= longest:
         stop = min(filled + shortest, n_slack)
         block = value[filled:stop]
         block[:] = mdp.end_value
-        for a, length in enumerate(steps.tolist()):
-            first = max(filled, length)
-            if first < stop:
-                worth = mdp.discount * window.expected(a, first - length, stop - length) - charge[a]
-                np.maximum(block[first - filled :], worth, out=block[first - filled :])
+        block[: max(0, model_from - filled)] = early
+        improve(block, filled, by_model)
+        without_rules = block[-1].copy()
+        improve(block, filled, by_rules)
         window.append(block)
         change = np.max(np.abs(np.diff(value[filled - 1 : stop], axis=0)), axis=1)
         changed = np.flatnonzero(change > _SETTLED)
         unchanged = unchanged + len(change) if len(changed) == 0 else len(change) - 1 - int(changed[-1])
+        # Rows without the model's answer say nothing of those with it.
+        unchanged = min(unchanged, max(0, stop - 1 - model_from))
         filled = stop
-    return BudgetedSolution(value[:filled].copy(), steps, step_us, unchanged > longest)
+        # What the other ways are worth never falls with more time, so the rules stay behind once they are.
+        if by_rules and bound is not None and np.all(without_rules >= bound):
+            by_rules, shortest = [], shortest_model
+    return BudgetedSolution(
+        value=value[:filled].copy(),
+        ways=tuple(ways),
+        way_steps=steps,
+        way_least=least,
+        model_from=model_from,
+        step_us=step_us,
+        settled=unchanged > longest,
+    )
+
+
+def _bound_by_rules(
+    mdp: ProgressMdp, ways: Sequence[Way], unlimited: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return the most that any way by rules can be worth, (n_progress,); None where there is none."""
+    ahead = mdp.ahead(unlimited)
+    worth = [
+        np.where(
+            mdp.available[way.action],
+            mdp.discount * (mdp.probability[way.action] @ ahead) - way_cost(mdp, way),
+            -np.inf,
+        )
+        for way in ways
+        if way.by_rules
+    ]
+    return np.max(worth, axis=0) if worth else None
+
+
+def way_cost(mdp: ProgressMdp, way: Way) -> float:
+    """Return what a way of taking its action costs, in answer quality."""
+    return float(mdp.cost[way.action] + (mdp.rules_cost[way.action] if way.by_rules else 0.0))
 
 
 class _Window:
@@ -180,21 +262,30 @@ class _Window:
 
 
 def action_value(
-    mdp: ProgressMdp, progress: float, following: NDArray[np.float64], *, possible: NDArray[np.bool_] | None = None
+    mdp: ProgressMdp,
+    progress: float,
+    following: NDArray[np.float64],
+    *,
+    ways: Sequence[Way] | None = None,
+    possible: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """Return Q of every action from one state, (n_actions,); -inf where the action is not possible.
+    """Return Q of every way from one state, (n_ways,); -inf where it is not possible.
 
     Args:
         mdp: The process.
         progress: Any progress in [0, 1], on the grid or not.
-        following: V after each action, (n_actions, n_progress), or one row (n_progress,) for all.
-        possible: Actions that fit in the time left, (n_actions,); None for all.
+        following: V after each way, (n_ways, n_progress), or one row (n_progress,) for all.
+        ways: What is weighed; None for every action as such, at its own cost.
+        possible: Ways that fit in the time left, (n_ways,); None for all.
     """
-    expected = np.sum(mdp.successor(progress) * following, axis=1)
-    allowed = mdp.available_at(progress)
+    successor, allowed, cost = mdp.successor(progress), mdp.available_at(progress), mdp.cost
+    if ways is not None:
+        index = [way.action for way in ways]
+        successor, allowed = successor[index], allowed[index]
+        cost = np.array([way_cost(mdp, way) for way in ways])
     if possible is not None:
         allowed = allowed & possible
-    return np.where(allowed, mdp.discount * expected - mdp.cost, -np.inf)
+    return np.where(allowed, mdp.discount * np.sum(successor * following, axis=1) - cost, -np.inf)
 
 
 def choose(end_value: float, values: NDArray[np.float64]) -> int | None:

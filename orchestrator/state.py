@@ -9,7 +9,7 @@ from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
 from orchestrator.action import Action, ActionKind
 from orchestrator.evidence import Evidence, RankedList
 
-__all__ = ["ACTION_CODE", "QuestionState", "action_values"]
+__all__ = ["ACTION_CODE", "QuestionState", "action_values", "add_usage"]
 
 ACTION_CODE = {
     ActionKind.RETRIEVE: types_pb2.ACTION_RETRIEVE,
@@ -26,6 +26,14 @@ def action_values(values: Iterable[tuple[Action, float | None]]) -> list[orchest
         orchestrator_pb2.ActionValue(action=ACTION_CODE[action.kind], fan_out=action.fan_out, value=value)
         for action, value in values
     ]
+
+
+def add_usage(total: types_pb2.Usage, usage: types_pb2.Usage) -> None:
+    """Add what a call used to a total."""
+    total.prompt_tokens += usage.prompt_tokens
+    total.completion_tokens += usage.completion_tokens
+    total.cached_tokens += usage.cached_tokens
+    total.cached_subqueries += usage.cached_subqueries
 
 
 @dataclass
@@ -90,10 +98,8 @@ class QuestionState:
         return newly
 
     def add_usage(self, usage: types_pb2.Usage) -> None:
-        """Count the tokens of a call."""
-        self.usage.prompt_tokens += usage.prompt_tokens
-        self.usage.completion_tokens += usage.completion_tokens
-        self.usage.cached_tokens += usage.cached_tokens
+        """Count what a call used."""
+        add_usage(self.usage, usage)
 
     def history(self) -> list[types_pb2.HistoryStep]:
         """The finished steps as decomposer and synthesizer are shown them."""

@@ -18,7 +18,7 @@ from argo.v1 import decomposer_pb2, orchestrator_pb2, retriever_pb2, synthesizer
 from orchestrator.evidence import RankedList, normalise
 from orchestrator.peer import FATAL, HopLog, Peers
 from orchestrator.question import Question
-from orchestrator.state import QuestionState
+from orchestrator.state import QuestionState, add_usage
 
 __all__ = ["StepResult", "StepRunner"]
 
@@ -42,6 +42,12 @@ class StepResult:
     notes: list[types_pb2.Note] = field(default_factory=list)
     degradations: list[types_pb2.Degradation] = field(default_factory=list)
     usage: types_pb2.Usage = field(default_factory=types_pb2.Usage)
+
+    def degrade(self, kind: types_pb2.DegradationKind, detail: str, step: int) -> None:
+        """Note what was lost; what several calls of a step lost alike is told once."""
+        lost = types_pb2.Degradation(kind=kind, detail=detail, step=step)
+        if lost not in self.degradations:
+            self.degradations.append(lost)
 
 
 class _Searches:
@@ -94,6 +100,7 @@ class StepRunner:
         hops: Where calls are recorded.
         emit: Takes the events of the step as they happen.
         timeout_s: Seconds that a call begun now may take.
+        search_s: Seconds of them that the wording of a subquery leaves for its search; half of them at most.
         use_decomposer: False once planning has shown that the decomposer is gone.
     """
 
@@ -105,6 +112,7 @@ class StepRunner:
         hops: HopLog,
         emit: Emit,
         timeout_s: Callable[[], float],
+        search_s: float,
         *,
         use_decomposer: bool,
     ) -> None:
@@ -114,15 +122,19 @@ class StepRunner:
         self._hops = hops
         self._emit = emit
         self._timeout_s = timeout_s
+        self._search_s = search_s
         self._use_decomposer = use_decomposer
 
-    async def retrieve(self, index: int, foci: Sequence[types_pb2.Focus], *, with_question: bool) -> StepResult:
+    async def retrieve(
+        self, index: int, foci: Sequence[types_pb2.Focus], *, with_question: bool, by_rules: bool = False
+    ) -> StepResult:
         """Search for some foci at once.
 
         Args:
             index: The step, counted from 1.
             foci: The foci to word subqueries for; one search each.
             with_question: Search the question itself as well, while the first subqueries are worded.
+            by_rules: Have rules word the subqueries, since time is too short for a model's.
         """
         result = StepResult()
         searches = _Searches(len(foci))
@@ -133,7 +145,7 @@ class StepRunner:
                     asked = types_pb2.Subquery(text=self._question.text)
                     group.create_task(self._search(index, [asked], searches, result))
                 for focus in foci:
-                    group.create_task(self._search_focus(index, focus, history, searches, result))
+                    group.create_task(self._search_focus(index, focus, history, by_rules, searches, result))
         except* FATAL as errors:
             # One is enough for the caller; the group's other calls are already cancelled.
             fatal = _first(errors)
@@ -141,13 +153,8 @@ class StepRunner:
         for focus in foci:
             self._state.tried[focus.id] = self._state.tried.get(focus.id, 0) + 1
         if result.failed and result.searches:
-            result.degradations.append(
-                types_pb2.Degradation(
-                    kind=types_pb2.DEGRADATION_KIND_PARTIAL_FAN_OUT,
-                    detail=f"{result.failed} of {result.attempted} searches failed; the others were used",
-                    step=index,
-                )
-            )
+            detail = f"{result.failed} of {result.attempted} searches failed; the others were used"
+            result.degrade(types_pb2.DEGRADATION_KIND_PARTIAL_FAN_OUT, detail, index)
         return result
 
     async def _search_focus(
@@ -155,10 +162,11 @@ class StepRunner:
         index: int,
         focus: types_pb2.Focus,
         history: Sequence[types_pb2.HistoryStep],
+        by_rules: bool,
         searches: _Searches,
         result: StepResult,
     ) -> None:
-        text = await self._subquery(index, focus, history, result)
+        text = await self._subquery(index, focus, history, by_rules, result)
         together = await searches.gathered(types_pb2.Subquery(focus_id=focus.id, text=text))
         await self._search(index, together, searches, result)
 
@@ -167,6 +175,7 @@ class StepRunner:
         index: int,
         focus: types_pb2.Focus,
         history: Sequence[types_pb2.HistoryStep],
+        by_rules: bool,
         result: StepResult,
     ) -> str:
         if self._question.strategy.question_only or not self._use_decomposer:
@@ -178,27 +187,23 @@ class StepRunner:
             history=history,
             progress=self._state.progress,
             foci=self._state.foci,
+            by_rules=by_rules,
         )
+        timeout_s = self._timeout_s()
+        # A subquery that comes when there is no time left to search for it is worth nothing.
+        timeout_s = max(timeout_s / 2, timeout_s - self._search_s)
         try:
-            reply = await self._peers.generate_subquery(request, self._timeout_s(), self._hops, index)
+            reply = await self._peers.generate_subquery(request, timeout_s, self._hops, index)
         except FATAL:
             raise
         except ArgoError as error:
-            result.degradations.append(
-                types_pb2.Degradation(
-                    kind=types_pb2.DEGRADATION_KIND_DECOMPOSER,
-                    detail=f"no subquery for {focus.id} ({error.code.name}); its own words were searched",
-                    step=index,
-                )
-            )
+            detail = f"no subquery for {focus.id} ({error.code.name}); its own words were searched"
+            result.degrade(types_pb2.DEGRADATION_KIND_DECOMPOSER, detail, index)
             return focus.text
-        result.usage.prompt_tokens += reply.usage.prompt_tokens
-        result.usage.completion_tokens += reply.usage.completion_tokens
-        result.usage.cached_tokens += reply.usage.cached_tokens
+        add_usage(result.usage, reply.usage)
+        result.usage.cached_subqueries += reply.from_cache
         if reply.HasField("degradation"):
-            result.degradations.append(
-                types_pb2.Degradation(kind=reply.degradation.kind, detail=reply.degradation.detail, step=index)
-            )
+            result.degrade(reply.degradation.kind, reply.degradation.detail, index)
         return reply.subquery.strip()[: limits.QUESTION_CHARACTERS] or focus.text
 
     async def _search(
@@ -263,13 +268,7 @@ class StepRunner:
             # Not ready: the model was there when the policy was made and is not now; what was found can still be told.
             if isinstance(error, FATAL) and not isinstance(error, NotReadyError):
                 raise
-            result.degradations.append(
-                types_pb2.Degradation(
-                    kind=types_pb2.DEGRADATION_KIND_REASON,
-                    detail=f"no note on {focus.id} ({error.code.name})",
-                    step=index,
-                )
-            )
+            result.degrade(types_pb2.DEGRADATION_KIND_REASON, f"no note on {focus.id} ({error.code.name})", index)
             return result
         result.notes.append(reply.note)
         result.usage.CopyFrom(reply.usage)

@@ -1,6 +1,7 @@
 """Strategies, resolved once by name to objects and run through the same loop.
 
-`mdp` takes the optimal action. The others are what it is compared with; all of them keep to the time left.
+`mdp` takes the optimal action. The others are what it is compared with; all of them keep to the time left, and after
+their first step they also keep the time of the model's answer, since they do not weigh what it is worth.
 """
 
 from __future__ import annotations
@@ -96,10 +97,10 @@ class FixedStrategy:
         if state.progress >= 1.0:
             return TERMINATE, f"{where}, progress is complete"
         if state.progress < self._threshold:
-            return _widest_retrieve(evaluation, self._fan_out, f"{where}, retrieve below it")
+            return _widest_retrieve(state, evaluation, self._fan_out, f"{where}, retrieve below it")
         if not solved.reason_available:
             return TERMINATE, f"{where}, would reason, but no language model runs"
-        return _reason(evaluation, f"{where}, reason from it on")
+        return _reason(state, evaluation, f"{where}, reason from it on")
 
 
 class AlwaysReasonStrategy:
@@ -127,7 +128,7 @@ class AlwaysReasonStrategy:
         """Return REASON while progress is not complete."""
         if state.progress >= 1.0:
             return TERMINATE, "progress is complete"
-        return _reason(evaluation, f"{open_of(state, solved.n_foci)}, always reason")
+        return _reason(state, evaluation, f"{open_of(state, solved.n_foci)}, always reason")
 
 
 class AlwaysRetrieveStrategy:
@@ -144,7 +145,7 @@ class AlwaysRetrieveStrategy:
 
     def choose(self, solved: SolvedProcess, state: PolicyState, evaluation: Evaluation) -> tuple[Action, str]:
         """Return RETRIEVE; that foci are still open is known here."""
-        return _widest_retrieve(evaluation, self._fan_out, f"{open_of(state, solved.n_foci)}, always retrieve")
+        return _widest_retrieve(state, evaluation, self._fan_out, f"{open_of(state, solved.n_foci)}, always retrieve")
 
 
 class RandomStrategy:
@@ -169,7 +170,7 @@ class RandomStrategy:
             return TERMINATE, "progress is complete"
         generator = np.random.default_rng([self._seed, state.steps])
         by_kind: dict[ActionKind, list[Action]] = {ActionKind.TERMINATE: [TERMINATE]}
-        for action in evaluation.possible:
+        for action in _offered(state, evaluation):
             by_kind.setdefault(action.kind, []).append(action)
         among = by_kind[list(by_kind)[int(generator.integers(len(by_kind)))]]
         action = among[int(generator.integers(len(among)))]
@@ -192,19 +193,24 @@ class SingleShotStrategy:
         """Return one RETRIEVE(1), then TERMINATE."""
         if state.steps > 0:
             return TERMINATE, "one search has been made"
-        return _widest_retrieve(evaluation, 1, "one search with the question itself")
+        return _widest_retrieve(state, evaluation, 1, "one search with the question itself")
 
 
-def _widest_retrieve(evaluation: Evaluation, fan_out: int, why: str) -> tuple[Action, str]:
+def _offered(state: PolicyState, evaluation: Evaluation) -> tuple[Action, ...]:
+    """The possible actions; once something was done, only those that leave time for the model's answer."""
+    return evaluation.keeping if state.steps else evaluation.possible
+
+
+def _widest_retrieve(state: PolicyState, evaluation: Evaluation, fan_out: int, why: str) -> tuple[Action, str]:
     """Return the widest possible RETRIEVE of at most that fan-out, or TERMINATE."""
     for n in range(fan_out, 0, -1):
-        if retrieve(n) in evaluation.possible:
+        if retrieve(n) in _offered(state, evaluation):
             return retrieve(n), why
     return TERMINATE, f"{why}, but no retrieval fits in the time left"
 
 
-def _reason(evaluation: Evaluation, why: str) -> tuple[Action, str]:
-    if REASON in evaluation.possible:
+def _reason(state: PolicyState, evaluation: Evaluation, why: str) -> tuple[Action, str]:
+    if REASON in _offered(state, evaluation):
         return REASON, why
     return TERMINATE, f"{why}, but no reasoning fits in the time left"
 

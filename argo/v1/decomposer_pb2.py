@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from argo.v1 import types_pb2 as argo_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rgo/v1/decomposer.proto\x12\x07\x61rgo.v1\x1a\x13\x61rgo/v1/types.proto\"4\n\x0fPlanFociRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0f\n\x07options\x18\x02 \x03(\t\"Q\n\x10PlanFociResponse\x12\x1c\n\x04\x66oci\x18\x01 \x03(\x0b\x32\x0e.argo.v1.Focus\x12\x1f\n\x06timing\x18\x02 \x01(\x0b\x32\x0f.argo.v1.Timing\"\xc4\x01\n\x17GenerateSubqueryRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0f\n\x07options\x18\x02 \x03(\t\x12\x1d\n\x05\x66ocus\x18\x03 \x01(\x0b\x32\x0e.argo.v1.Focus\x12%\n\x07history\x18\x04 \x03(\x0b\x32\x14.argo.v1.HistoryStep\x12\x15\n\x08progress\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x04\x66oci\x18\x06 \x03(\x0b\x32\x0e.argo.v1.FocusB\x0b\n\t_progress\"\xc0\x01\n\x18GenerateSubqueryResponse\x12\x10\n\x08subquery\x18\x01 \x01(\t\x12\x1d\n\x05usage\x18\x02 \x01(\x0b\x32\x0e.argo.v1.Usage\x12\x1f\n\x06timing\x18\x03 \x01(\x0b\x32\x0f.argo.v1.Timing\x12.\n\x0b\x64\x65gradation\x18\x04 \x01(\x0b\x32\x14.argo.v1.DegradationH\x00\x88\x01\x01\x12\x12\n\nfrom_cache\x18\x05 \x01(\x08\x42\x0e\n\x0c_degradation2\xe7\x01\n\x11\x44\x65\x63omposerService\x12?\n\x08PlanFoci\x12\x18.argo.v1.PlanFociRequest\x1a\x19.argo.v1.PlanFociResponse\x12W\n\x10GenerateSubquery\x12 .argo.v1.GenerateSubqueryRequest\x1a!.argo.v1.GenerateSubqueryResponse\x12\x38\n\x07GetInfo\x12\x17.argo.v1.GetInfoRequest\x1a\x14.argo.v1.ServiceInfob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61rgo/v1/decomposer.proto\x12\x07\x61rgo.v1\x1a\x13\x61rgo/v1/types.proto\"4\n\x0fPlanFociRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0f\n\x07options\x18\x02 \x03(\t\"Q\n\x10PlanFociResponse\x12\x1c\n\x04\x66oci\x18\x01 \x03(\x0b\x32\x0e.argo.v1.Focus\x12\x1f\n\x06timing\x18\x02 \x01(\x0b\x32\x0f.argo.v1.Timing\"\xe8\x01\n\x17GenerateSubqueryRequest\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0f\n\x07options\x18\x02 \x03(\t\x12\x1d\n\x05\x66ocus\x18\x03 \x01(\x0b\x32\x0e.argo.v1.Focus\x12%\n\x07history\x18\x04 \x03(\x0b\x32\x14.argo.v1.HistoryStep\x12\x15\n\x08progress\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x04\x66oci\x18\x06 \x03(\x0b\x32\x0e.argo.v1.Focus\x12\x15\n\x08\x62y_rules\x18\x07 \x01(\x08H\x01\x88\x01\x01\x42\x0b\n\t_progressB\x0b\n\t_by_rules\"\xc0\x01\n\x18GenerateSubqueryResponse\x12\x10\n\x08subquery\x18\x01 \x01(\t\x12\x1d\n\x05usage\x18\x02 \x01(\x0b\x32\x0e.argo.v1.Usage\x12\x1f\n\x06timing\x18\x03 \x01(\x0b\x32\x0f.argo.v1.Timing\x12.\n\x0b\x64\x65gradation\x18\x04 \x01(\x0b\x32\x14.argo.v1.DegradationH\x00\x88\x01\x01\x12\x12\n\nfrom_cache\x18\x05 \x01(\x08\x42\x0e\n\x0c_degradation2\xe7\x01\n\x11\x44\x65\x63omposerService\x12?\n\x08PlanFoci\x12\x18.argo.v1.PlanFociRequest\x1a\x19.argo.v1.PlanFociResponse\x12W\n\x10GenerateSubquery\x12 .argo.v1.GenerateSubqueryRequest\x1a!.argo.v1.GenerateSubqueryResponse\x12\x38\n\x07GetInfo\x12\x17.argo.v1.GetInfoRequest\x1a\x14.argo.v1.ServiceInfob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLANFOCIRESPONSE']._serialized_start=112
   _globals['_PLANFOCIRESPONSE']._serialized_end=193
   _globals['_GENERATESUBQUERYREQUEST']._serialized_start=196
-  _globals['_GENERATESUBQUERYREQUEST']._serialized_end=392
-  _globals['_GENERATESUBQUERYRESPONSE']._serialized_start=395
-  _globals['_GENERATESUBQUERYRESPONSE']._serialized_end=587
-  _globals['_DECOMPOSERSERVICE']._serialized_start=590
-  _globals['_DECOMPOSERSERVICE']._serialized_end=821
+  _globals['_GENERATESUBQUERYREQUEST']._serialized_end=428
+  _globals['_GENERATESUBQUERYRESPONSE']._serialized_start=431
+  _globals['_GENERATESUBQUERYRESPONSE']._serialized_end=623
+  _globals['_DECOMPOSERSERVICE']._serialized_start=626
+  _globals['_DECOMPOSERSERVICE']._serialized_end=857
 # @@protoc_insertion_point(module_scope)

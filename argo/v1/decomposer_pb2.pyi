@@ -24,20 +24,22 @@ class PlanFociResponse(_message.Message):
     def __init__(self, foci: _Optional[_Iterable[_Union[_types_pb2.Focus, _Mapping]]] = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class GenerateSubqueryRequest(_message.Message):
-    __slots__ = ("question", "options", "focus", "history", "progress", "foci")
+    __slots__ = ("question", "options", "focus", "history", "progress", "foci", "by_rules")
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     FOCUS_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     FOCI_FIELD_NUMBER: _ClassVar[int]
+    BY_RULES_FIELD_NUMBER: _ClassVar[int]
     question: str
     options: _containers.RepeatedScalarFieldContainer[str]
     focus: _types_pb2.Focus
     history: _containers.RepeatedCompositeFieldContainer[_types_pb2.HistoryStep]
     progress: float
     foci: _containers.RepeatedCompositeFieldContainer[_types_pb2.Focus]
-    def __init__(self, question: _Optional[str] = ..., options: _Optional[_Iterable[str]] = ..., focus: _Optional[_Union[_types_pb2.Focus, _Mapping]] = ..., history: _Optional[_Iterable[_Union[_types_pb2.HistoryStep, _Mapping]]] = ..., progress: _Optional[float] = ..., foci: _Optional[_Iterable[_Union[_types_pb2.Focus, _Mapping]]] = ...) -> None: ...
+    by_rules: bool
+    def __init__(self, question: _Optional[str] = ..., options: _Optional[_Iterable[str]] = ..., focus: _Optional[_Union[_types_pb2.Focus, _Mapping]] = ..., history: _Optional[_Iterable[_Union[_types_pb2.HistoryStep, _Mapping]]] = ..., progress: _Optional[float] = ..., foci: _Optional[_Iterable[_Union[_types_pb2.Focus, _Mapping]]] = ..., by_rules: bool = ...) -> None: ...
 
 class GenerateSubqueryResponse(_message.Message):
     __slots__ = ("subquery", "usage", "timing", "degradation", "from_cache")

@@ -29,6 +29,8 @@ class SubqueryRequest:
     """Information progress U in [0, 1] when the step began."""
     time_limit_s: float | None = None
     """Seconds that the caller waits; None for no limit."""
+    by_rules: bool = False
+    """Whether the rules are to word it, since the caller has no time for a model's."""
 
 
 @dataclass(frozen=True, slots=True)

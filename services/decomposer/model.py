@@ -32,6 +32,9 @@ _REFUSAL: Final = re.compile(r"\b(?:as an ai|i (?:cannot|can't|am unable|don't)|
 _MARKUP: Final = re.compile(r"[<>{}\[\]|\\]|\*\*|^#|https?://")
 _WORDS: Final = (1, 40)
 _MARGIN_S: Final = 0.005
+_LEAST_TOKENS: Final = 8
+"""Tokens without which no time is spent on a subquery. Chosen: a search of the four words that the prompt asks for at
+least, at two tokens a word, which O-RAN's acronyms take."""
 
 
 def parse_subquery(text: str) -> str | None:
@@ -125,6 +128,11 @@ class ModelEngine:
             return await self._rules.word_subquery(request)
         if self._cache is not None and (known := self._cache.find(request)) is not None:
             return known
+        if request.by_rules or not self._fits(request.time_limit_s):
+            by_rules = await self._rules.word_subquery(request)
+            return dataclasses.replace(
+                by_rules, degradation="too little time for the model; the rules worded the search"
+            )
         try:
             generated = await self._served.whole(self._request(request))
         except EngineDeadError:
@@ -152,6 +160,14 @@ class ModelEngine:
         by_rules = await self._rules.word_subquery(request)
         degradation = "the model ran out of time; the rules worded the search" if late else ""
         return dataclasses.replace(subquery, text=by_rules.text, degradation=degradation)
+
+    def _fits(self, time_limit_s: float | None) -> bool:
+        """Whether the shortest subquery worth having can be there in time, at the pace of late."""
+        pace = self._served.pace
+        if time_limit_s is None or pace is None:
+            return True
+        tokens = min(_LEAST_TOKENS, self._sampling.max_tokens)
+        return pace.ttft_s + (tokens - 1) * pace.tpot_s <= time_limit_s - _MARGIN_S
 
     def _request(self, request: SubqueryRequest) -> GenerationRequest:
         limit_s = None if request.time_limit_s is None else max(_MARGIN_S, request.time_limit_s - _MARGIN_S)

@@ -136,6 +136,7 @@ def _subquery_request(
         foci=[_focus(f"foci[{place}]", focus) for place, focus in enumerate(request.foci)],
         history=_history(request.history),
         progress=request.progress,
+        by_rules=request.by_rules,
         time_limit_s=time_limit_s,
     )
 

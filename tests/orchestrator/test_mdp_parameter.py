@@ -58,6 +58,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "overlap": 0.2,
         "retrieve_cost": 0.05,
         "reason_cost": 0.02,
+        "rules_cost": 0.02,
         "cost_weight": 0.6,
         "discount": 0.98,
         "quality": "linear",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from argo.errors import InvalidArgumentError, NotReadyError
 from argo.v1 import types_pb2
-from orchestrator.action import REASON, TERMINATE, ActionKind, retrieve
+from orchestrator.action import REASON, ActionKind, retrieve
 from orchestrator.action_time import BUILTIN_TIMES, ActionTimes, AnswerMode, TimeOrigin
 from orchestrator.pace import has_moved, is_measured, measured_times, with_file
 from orchestrator.policy import PolicyState
@@ -47,7 +48,12 @@ def test_times_of_two_models_as_worked_by_hand() -> None:
     assert times.free_answer_s == pytest.approx(0.1042)
     assert times.choice_answer_s == pytest.approx(0.049)
     assert times.extractive_answer_s == BUILTIN_TIMES.extractive_answer_s
-    assert {name for name, origin in times.origin.items() if origin is TimeOrigin.BUILTIN} == {"extractive_answer_s"}
+    # Where time is short, rules word what the model would.
+    assert times.rules_retrieve_s == BUILTIN_TIMES.retrieve_s
+    assert {name for name, origin in times.origin.items() if origin is TimeOrigin.BUILTIN} == {
+        "rules_retrieve_s",
+        "extractive_answer_s",
+    }
 
 
 @pytest.mark.parametrize("engine", [None, RULES, types_pb2.EngineInfo(language_model=True)])
@@ -69,11 +75,11 @@ async def test_a_question_of_one_focus_is_planned_with_the_rules_where_they_word
     assert (one, two) == (BUILTIN_TIMES.retrieve_s[0], pytest.approx(0.138))
     origin = upkeep.book.times.origin
     assert (origin["one_focus_retrieve_s"], origin["retrieve_s"]) == (TimeOrigin.BUILTIN, TimeOrigin.MEASURED)
-    # In 100 ms fits what rules word, and no subquery of a model.
-    for n_foci, kind in ((1, ActionKind.RETRIEVE), (2, ActionKind.TERMINATE)):
+    # In 100 ms fits what rules word, and no subquery of a model; for one focus rules are no makeshift.
+    for n_foci, by_rules in ((1, False), (2, True)):
         policy = upkeep.book.policy(strategy("mdp"), n_foci=n_foci, mode=AnswerMode.FREE)
-        start = PolicyState(progress=0.0, open_foci=n_foci, time_left_s=0.1)
-        assert policy.act(start).action.kind is kind
+        decision = policy.act(PolicyState(progress=0.0, open_foci=n_foci, time_left_s=0.1))
+        assert (decision.action.kind, decision.by_rules) == (ActionKind.RETRIEVE, by_rules)
     engine.least_foci = 1
     assert measured_times(engine, RULES).of_question(1).retrieve_s[0] == pytest.approx(0.138)
 
@@ -103,10 +109,12 @@ def test_a_files_times_win_and_only_what_it_leaves_out_is_measured() -> None:
     measured = measured_times(decomposer(), synthesizer())
     file = ActionTimes.from_mapping(FILE_TIMES)
     filled = with_file(measured, file)
-    assert filled == replace(file, reason_s=measured.reason_s)
+    assert filled == replace(file, reason_s=measured.reason_s, rules_retrieve_s=measured.rules_retrieve_s)
     assert filled.origin["reason_s"] is TimeOrigin.MEASURED
+    assert filled.origin["rules_retrieve_s"] is TimeOrigin.BUILTIN
     assert {filled.origin[name] for name in FILE_TIMES} == {TimeOrigin.FILE}
-    whole = ActionTimes.from_mapping({**FILE_TIMES, "reason_s": 0.5})
+    whole = ActionTimes.from_mapping({**FILE_TIMES, "reason_s": 0.5, "rules_retrieve_s": [0.01] * 8})
+    assert ActionTimes.from_mapping(whole.to_mapping()) == whole
     assert with_file(measured, whole) is whole
     assert with_file(measured, None) is measured
     # Nothing is measured, so nothing is filled in.
@@ -202,11 +210,12 @@ async def test_reason_waits_until_its_time_is_known() -> None:
 
 
 async def test_a_time_in_the_file_is_never_replaced(tmp_path: Path) -> None:
-    path = written(tmp_path / "mine.json", times={**FILE_TIMES, "reason_s": 0.3})
+    given = {**FILE_TIMES, "reason_s": 0.3, "rules_retrieve_s": [0.02] * 8}
+    path = written(tmp_path / "mine.json", times=given)
     upkeep = PolicyUpkeep("evidence", path)
     assert await upkeep.take_in(decomposer(), synthesizer(), 0.0)  # REASON is available now
     assert not await upkeep.take_in(decomposer(0.04), synthesizer(0.04), 1_000.0)
-    assert upkeep.book.times == ActionTimes.from_mapping({**FILE_TIMES, "reason_s": 0.3})
+    assert upkeep.book.times == ActionTimes.from_mapping(given)
 
 
 async def test_a_file_that_gives_times_no_longer_hands_over_to_the_measured_ones(tmp_path: Path) -> None:
@@ -252,5 +261,19 @@ async def test_a_slow_engine_leaves_out_what_the_budget_cannot_bear() -> None:
     assert patient.action_value[REASON] is None
     assert patient.action.kind is ActionKind.RETRIEVE
     later = replace(start, time_left_s=4.0 - slow.book.times.action_s(patient.action))
-    assert slow.book.policy(strategy("mdp"), n_foci=2, mode=AnswerMode.FREE).act(later).action == TERMINATE
-    assert fast.book.policy(strategy("mdp"), n_foci=2, mode=AnswerMode.FREE).act(later).action != TERMINATE
+    fast_later, slow_later = (
+        upkeep.book.policy(strategy("mdp"), n_foci=2, mode=AnswerMode.FREE).act(later) for upkeep in (fast, slow)
+    )
+    assert not fast_later.by_rules
+    assert slow_later.by_rules
+
+
+@pytest.mark.parametrize("tpot_s", [0.011, 0.04])
+async def test_however_slow_the_models_a_question_never_ends_without_looking(tpot_s: float) -> None:
+    upkeep = PolicyUpkeep("evidence", None)
+    await upkeep.take_in(decomposer(tpot_s), synthesizer(tpot_s), 0.0)
+    for n_foci, mode in itertools.product((1, 2, 8), AnswerMode):
+        policy = upkeep.book.policy(strategy("mdp"), n_foci=n_foci, mode=mode)
+        for time_left_s in (0.07, 0.25, 0.96, 2.0, 5.0):
+            start = PolicyState(progress=0.0, open_foci=n_foci, time_left_s=time_left_s)
+            assert policy.act(start).action.kind is ActionKind.RETRIEVE

@@ -19,6 +19,7 @@ from orchestrator.progress import GRID, ConstantTracker, EvidenceTracker
 from orchestrator.quality import QUALITIES, quality
 from orchestrator.solver import (
     ConvergenceError,
+    Way,
     action_value,
     backward_induction,
     choose,
@@ -28,6 +29,11 @@ from orchestrator.solver import (
 DEAR = MdpParameters(
     success_probability=0.45, reason_success_probability=0.25, retrieve_cost=0.1, reason_cost=0.04, discount=0.95
 )
+
+
+def each_in(*times_us: int) -> list[Way]:
+    """One way for each action, in the order of the process."""
+    return [Way(action=index, time_us=time_us) for index, time_us in enumerate(times_us)]
 
 
 def outcomes(given: MdpParameters, action: Action) -> list[tuple[float, int]]:
@@ -138,7 +144,9 @@ def test_halving_the_progress_grid_agrees(given: MdpParameters, sigma: str, fan_
     )
     assert value_iteration(coarse).value == pytest.approx(value_iteration(fine).value[::2], abs=1e-3)
     times = [20_000 + 4_000 * a for a in range(len(coarse.actions))]
-    budgeted = [backward_induction(mdp, times, horizon_us=300_000, step_us=4_000).value for mdp in (coarse, fine)]
+    budgeted = [
+        backward_induction(mdp, each_in(*times), horizon_us=300_000, step_us=4_000).value for mdp in (coarse, fine)
+    ]
     rows = min(len(value) for value in budgeted)
     assert np.abs(budgeted[0][:rows] - budgeted[1][:rows, ::2]).max() < 1e-3
 
@@ -152,8 +160,8 @@ def test_budgeted_value_of_one_focus_by_hand() -> None:
     # A try takes two steps (1,001 us in steps of 1 ms): none fits at slack 0 and 1, one at 2 and 3, two at 4.
     # One: -0.03 + 0.98 * 0.8 = 0.754. Two: -0.03 + 0.98 * (0.8 + 0.2 * 0.754) = 0.901784.
     mdp = EvidenceTracker(MdpParameters()).process(1, max_fan_out=8, reason_available=False)
-    solution = backward_induction(mdp, [1_001], horizon_us=4_999, step_us=1_000)
-    assert solution.action_steps.tolist() == [2]
+    solution = backward_induction(mdp, each_in(1_001), horizon_us=4_999, step_us=1_000)
+    assert solution.way_steps.tolist() == [2]
     assert solution.value[:, 0] == pytest.approx([0.0, 0.0, 0.754, 0.754, 0.901784], abs=1e-12)
     assert solution.value[:, 1] == pytest.approx([1.0] * 5)
 
@@ -180,7 +188,7 @@ def test_no_timed_policy_beats_backward_induction(given: MdpParameters) -> None:
     # Two foci, slack 0..3, every assignment of an action to every (closed, slack): 4**4 * 3**4 policies.
     length = {retrieve(1): 1, retrieve(2): 2, REASON: 1}
     mdp = evidence(given, 2)
-    solution = backward_induction(mdp, [length[action] for action in mdp.actions], horizon_us=3, step_us=1)
+    solution = backward_induction(mdp, each_in(*(length[action] for action in mdp.actions)), horizon_us=3, step_us=1)
     states = list(itertools.product(range(2), range(4)))
     best = dict.fromkeys(states, -math.inf)
     for assignment in itertools.product(*(choices(2, closed) for closed, _ in states)):
@@ -210,7 +218,9 @@ def test_backward_induction_agrees_with_plain_recursion_at_every_slack(n_foci: i
                 best = max(best, given.discount * expected - charge(given, action))
         return best
 
-    solution = backward_induction(mdp, [length[action] for action in mdp.actions], horizon_us=2_000, step_us=1)
+    solution = backward_induction(
+        mdp, each_in(*(length[action] for action in mdp.actions)), horizon_us=2_000, step_us=1
+    )
     assert solution.settled
     assert len(solution.value) < 1_000
     for slack in range(1_001):
@@ -223,7 +233,9 @@ def test_an_early_plateau_does_not_pass_for_the_end() -> None:
     given = MdpParameters(retrieve_cost=10.0, reason_success_probability=0.9)
     mdp = evidence(given, 1)
     length = {REASON: 100, retrieve(1): 1}
-    solution = backward_induction(mdp, [length[action] for action in mdp.actions], horizon_us=5_000, step_us=1)
+    solution = backward_induction(
+        mdp, each_in(*(length[action] for action in mdp.actions)), horizon_us=5_000, step_us=1
+    )
     assert solution.row(99)[0] == 0.0
     assert solution.row(100)[0] == pytest.approx(-0.012 + 0.98 * 0.9)
 
@@ -232,7 +244,7 @@ def test_an_early_plateau_does_not_pass_for_the_end() -> None:
 def test_a_long_budget_is_worth_what_no_budget_is(name: str) -> None:
     moves = EvidenceTracker(MdpParameters()) if name == "evidence" else ConstantTracker(MdpParameters())
     mdp = moves.process(4, max_fan_out=8, reason_available=True)
-    solution = backward_induction(mdp, [7] * len(mdp.actions), horizon_us=60_000, step_us=1)
+    solution = backward_induction(mdp, each_in(*[7] * len(mdp.actions)), horizon_us=60_000, step_us=1)
     assert solution.settled
     assert solution.row(60_000) == pytest.approx(value_iteration(mdp).value, abs=1e-9)
 
@@ -241,7 +253,7 @@ def test_times_below_one_unit_are_refused() -> None:
     mdp = EvidenceTracker(MdpParameters()).process(1, max_fan_out=1, reason_available=False)
     for action_us, horizon_us, step_us in (([0], 10, 1), ([1], -1, 1), ([1], 10, 0)):
         with pytest.raises(InvalidArgumentError, match="must be at least 1"):
-            backward_induction(mdp, action_us, horizon_us=horizon_us, step_us=step_us)
+            backward_induction(mdp, each_in(*action_us), horizon_us=horizon_us, step_us=step_us)
 
 
 def test_ties_go_to_terminate_and_then_to_the_cheaper_action() -> None:

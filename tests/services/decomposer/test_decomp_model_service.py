@@ -85,14 +85,39 @@ async def test_the_rules_of_auto_use_no_tokens_and_tell_no_engine_time(serve: Se
 
 
 async def test_a_model_too_slow_for_the_deadline_leaves_the_search_to_the_rules(serve: Serve) -> None:
-    # Seven tokens take 0.37 s. The service's own default stands in for the caller's deadline, so that the reply is not
-    # lost where the machine is slow.
-    async with serve(_script(tpot_s=0.06), default_deadline_s=0.25) as stub:
+    # Forty tokens take 0.8 s, and the eight that are worth a try 0.15. The service's own default stands in for the
+    # caller's deadline, so that the reply is not lost where the machine is slow.
+    rules = [{"kind": "subquery", "text": " ".join(f"word{n}" for n in range(40))}]
+    async with serve(_script(tpot_s=0.02, rules=rules), default_deadline_s=0.4) as stub:
         reply = await stub.GenerateSubquery(_REQUEST)
     assert reply.degradation.kind == types_pb2.DEGRADATION_KIND_DECOMPOSER
     assert reply.degradation.detail == "the model ran out of time; the rules worded the search"
     assert reply.subquery and reply.subquery != _WORDED
-    assert reply.usage.completion_tokens < 7
+    assert 0 < reply.usage.completion_tokens < 40
+
+
+async def test_a_model_that_has_no_chance_in_the_time_left_is_not_asked(serve: Serve) -> None:
+    # Eight tokens take 0.43 s.
+    async with serve(_script(tpot_s=0.06), default_deadline_s=0.25) as stub:
+        reply = await stub.GenerateSubquery(_REQUEST)
+    assert reply.degradation.kind == types_pb2.DEGRADATION_KIND_DECOMPOSER
+    assert reply.degradation.detail == "too little time for the model; the rules worded the search"
+    assert reply.subquery and reply.usage == types_pb2.Usage()
+    assert reply.timing.work_s < 0.2
+
+
+async def test_a_caller_without_time_for_the_model_has_the_rules_word_it_unless_it_is_known_already(
+    serve: Serve,
+) -> None:
+    hurried = decomposer_pb2.GenerateSubqueryRequest()
+    hurried.CopyFrom(_REQUEST)
+    hurried.by_rules = True
+    async with serve(_script(), cached_subqueries=8) as stub:
+        before, worded, after = [await stub.GenerateSubquery(each) for each in (hurried, _REQUEST, hurried)]
+    assert before.degradation.detail == "too little time for the model; the rules worded the search"
+    assert before.usage == types_pb2.Usage() and before.subquery != _WORDED
+    assert worded.subquery == after.subquery == _WORDED
+    assert after.from_cache and not after.HasField("degradation")
 
 
 async def test_a_dead_engine_is_unavailable(serve: Serve) -> None:
