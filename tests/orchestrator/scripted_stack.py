@@ -113,6 +113,10 @@ class ScriptedDecomposer(Peer, decomposer_pb2_grpc.DecomposerServiceServicer):
         self.foci: list[types_pb2.Focus] = foci("alpha")
         self.subqueries: dict[str, str] = {}
         """Subquery by focus id; "find <focus text>" where it has none."""
+        self.from_cache: set[str] = set()
+        """Foci whose subqueries count as cached."""
+        self.degradation = ""
+        """Detail of each subquery's degradation; empty for none."""
         self.engine = types_pb2.EngineInfo(name="builtin")
         """What GetInfo says of the engine."""
         self.on_plan: Callable[[], Awaitable[Any]] | None = None
@@ -131,6 +135,12 @@ class ScriptedDecomposer(Peer, decomposer_pb2_grpc.DecomposerServiceServicer):
             return decomposer_pb2.GenerateSubqueryResponse(
                 subquery=self.subqueries.get(request.focus.id, f"find {request.focus.text}"),
                 usage=types_pb2.Usage(prompt_tokens=7, completion_tokens=3),
+                from_cache=request.focus.id in self.from_cache,
+                degradation=(
+                    types_pb2.Degradation(kind=types_pb2.DEGRADATION_KIND_DECOMPOSER, detail=self.degradation)
+                    if self.degradation
+                    else None
+                ),
             )
 
     async def GetInfo(self, request: Any, context: Any) -> types_pb2.ServiceInfo:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from scripted_stack import PATIENCE_S, Stack, passage
+from scripted_stack import PATIENCE_S, Stack, foci, passage
 
 from argo.server import RunningServer, start
 from argo.telemetry import Telemetry
@@ -168,3 +168,65 @@ async def test_a_policy_files_times_win_over_measured_ones(peers: Stack) -> None
     await peers.start_orchestrator(policy_file=path)
     policy = await until_origin(peers, reason="measured", retrieve_8="file", answer_free="file", extractive="file")
     assert policy.action_time_s["answer_free"] == 0.2
+
+
+def worded_by_a_model(peers: Stack, tpot_s: float) -> None:
+    """Have both scripted services say that they run a model at that pace."""
+    peers.decomposer.foci = foci("alpha", "beta")
+    peers.decomposer.engine = types_pb2.EngineInfo(
+        language_model=True, ttft_s=0.02, tpot_s=tpot_s, subquery_tokens=50, margin_s=0.005, least_foci=2
+    )
+    peers.synthesizer.language_model = True
+    peers.synthesizer.pace.ttft_s, peers.synthesizer.pace.tpot_s = 0.02, tpot_s
+
+
+@pytest.mark.parametrize(("tpot_s", "by_rules", "answer"), [(0.002, False, "answer_free"), (0.04, True, "extractive")])
+async def test_calls_are_given_the_time_that_the_policy_planned_with(
+    peers: Stack, tpot_s: float, by_rules: bool, answer: str
+) -> None:
+    worded_by_a_model(peers, tpot_s)
+    await peers.start_orchestrator(answer_margin_s=0.0)
+    times = (await until_origin(peers, reason="measured", retrieve_1="measured")).action_time_s
+    await peers.answer(budget_ms=1_000, limits=orchestrator_pb2.AskLimits(max_steps=1))
+    asked = peers.decomposer.of("GenerateSubquery")
+    assert [call.request.by_rules for call in asked] == [by_rules] * 2
+    search, wording = peers.retriever.of("Search")[0], asked[0]
+    assert search.time_left_s is not None and wording.time_left_s is not None
+    # The answer's time is set aside, and the wording leaves its search the 24 ms that both take by rules. What comes
+    # before the calls, and their way, only makes less of it; gRPC rounds up by 1 ms.
+    left_s = 1.0 - times[answer]
+    assert left_s - 0.3 < search.time_left_s < left_s + 0.002
+    assert left_s - 0.3 < wording.time_left_s < left_s - times["retrieve_2_rules"] + 0.002
+
+
+async def test_a_running_question_keeps_its_times_when_the_book_is_solved_anew(peers: Stack) -> None:
+    worded_by_a_model(peers, 0.01)
+    await peers.start_orchestrator(answer_margin_s=0.0)
+    times = (await until_origin(peers, reason="measured", retrieve_1="measured")).action_time_s
+    assert times["answer_free"] > 0.3
+
+    async def lose_the_model(text: str) -> None:
+        """While the first search runs, the synthesizer comes back without a model, whose answers take 15 ms."""
+        peers.synthesizer.language_model = False
+        await peers.until_reason(False)
+
+    peers.retriever.on_search = lose_the_model
+    events = await peers.ask(budget_ms=3_000)
+    second = [event.step_started for event in events if event.HasField("step_started")][1]
+    assert types_pb2.ACTION_REASON in [value.action for value in second.action_values]
+    wording = peers.decomposer.of("GenerateSubquery")[2]
+    assert wording.time_left_s is not None
+    # Of what is left, the answer and the search are set aside. gRPC rounds up by 10 ms, and the call is begun at once.
+    reserved_s = second.time_left_ms / 1000 - wording.time_left_s - times["retrieve_2_rules"]
+    assert times["answer_free"] - 0.015 < reserved_s < times["answer_free"] + 0.5
+
+
+async def test_what_every_subquery_of_a_step_lost_alike_is_told_once_and_cached_ones_are_counted(peers: Stack) -> None:
+    peers.decomposer.foci = foci("alpha", "beta", "gamma")
+    peers.decomposer.from_cache = {"f2", "f3"}
+    peers.decomposer.degradation = "too little time"
+    await peers.start_orchestrator()
+    answer = await peers.answer(session_id="mine", limits=orchestrator_pb2.AskLimits(max_steps=1))
+    assert [(lost.detail, lost.step) for lost in answer.degradations] == [("too little time", 1)]
+    assert answer.usage.cached_subqueries == 2
+    assert (await peers.session("mine")).answer.answer.usage.cached_subqueries == 2

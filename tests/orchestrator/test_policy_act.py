@@ -425,6 +425,33 @@ def test_v_never_falls_with_more_progress_or_more_time(
 @given(
     parameters=parameter_sets,
     times=time_sets,
+    mode=st.sampled_from(AnswerMode),
+    n_foci=st.integers(1, 6),
+    time_left_s=st.floats(0.0, 1.5),
+)
+def test_a_choice_of_wording_is_worth_no_less_than_the_model_alone_and_no_more_than_free_rules(
+    parameters: MdpParameters, times: ActionTimes, mode: AnswerMode, n_foci: int, time_left_s: float
+) -> None:
+    # The same steps for all three, or rounding would decide.
+    rules = times.rules_retrieve_s or (0.02,) * 8
+    rules = tuple(min(fast, slow) for fast, slow in zip(rules, times.retrieve_s, strict=True))
+    alone, both, free = (
+        solved(n_foci=n_foci, parameters=parameters, times=each, mode=mode, horizon_s=1.5, step_us=2_000)
+        for each in (
+            replace(times, rules_retrieve_s=None),
+            replace(times, rules_retrieve_s=rules),
+            replace(times, rules_retrieve_s=None, retrieve_s=rules),
+        )
+    )
+    worth = [process.value(0.0, time_left_s) for process in (alone, both, free)]
+    assert worth[0] <= worth[1] + 1e-9
+    assert worth[1] <= worth[2] + 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    parameters=parameter_sets,
+    times=time_sets,
     tracker_name=st.sampled_from(TRACKERS),
     n_foci=st.integers(1, 6),
     field=st.sampled_from(["retrieve_cost", "rules_cost", "reason_cost", "cost_weight"]),

@@ -228,6 +228,54 @@ def test_backward_induction_agrees_with_plain_recursion_at_every_slack(n_foci: i
         assert solution.row(slack) == pytest.approx(expected, abs=1e-10)
 
 
+@pytest.mark.parametrize("model_from", [0, 1, 17, 60, 400])
+@pytest.mark.parametrize("early_quality", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("rules_cost", [0.0, 0.05, 0.5])
+def test_two_ways_and_two_answers_agree_with_plain_recursion(
+    rules_cost: float, early_quality: float, model_from: int
+) -> None:
+    # Retrieval by the model takes 23 to 29 steps, by rules 3 to 5, and a note 31 with the model's answer after it.
+    given = replace(DEAR, rules_cost=rules_cost)
+    n_foci = 3
+    mdp = evidence(given, n_foci)
+    length = {action: 20 + 3 * action.fan_out if action.fan_out else 31 for action in mdp.actions}
+    by_rules = {action: 2 + action.fan_out for action in mdp.actions if action.fan_out}
+    ways = [
+        Way(action=mdp.actions.index(action), time_us=steps, by_rules=table is by_rules, for_model=action == REASON)
+        for table in (length, by_rules)
+        for action, steps in table.items()
+    ]
+
+    @cache
+    def worth(closed: int, slack: int) -> float:
+        best = float(given.quality(closed / n_foci)) * (1.0 if slack >= model_from else early_quality)
+        for action in choices(n_foci, closed)[1:]:
+            for table, extra in ((length, 0.0), (by_rules, given.cost_weight * rules_cost * action.fan_out)):
+                after = slack - table.get(action, slack + 1)
+                if after >= (model_from if action == REASON else 0):
+                    expected = sum(c * worth(closed + k, after) for c, k in outcomes(given, action))
+                    best = max(best, given.discount * expected - charge(given, action) - extra)
+        return best
+
+    bounded, plain = (
+        backward_induction(
+            mdp,
+            ways,
+            horizon_us=3_000,
+            step_us=1,
+            model_from=model_from,
+            early_quality=early_quality,
+            unlimited=unlimited,
+        )
+        for unlimited in (value_iteration(mdp).value, None)
+    )
+    assert bounded.settled and plain.settled
+    for slack in range(900):
+        expected = [worth(closed, slack) for closed in range(n_foci + 1)]
+        assert bounded.row(slack) == pytest.approx(expected, abs=1e-10)
+        assert plain.row(slack) == pytest.approx(expected, abs=1e-10)
+
+
 def test_an_early_plateau_does_not_pass_for_the_end() -> None:
     # A dear, short retrieval is worth nothing, a long REASON is: V is flat for 99 steps and then is not.
     given = MdpParameters(retrieve_cost=10.0, reason_success_probability=0.9)
