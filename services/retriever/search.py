@@ -160,7 +160,8 @@ class Searcher:
             found = self._store.nearest(vectors, _DEPTH)
             # The store may be ahead of the snapshot, or hold what was just taken out of it.
             return [np.array([snapshot.rows[key] for key in ids if key in snapshot.rows], np.intp) for ids, _ in found]
-        cosines = vectors @ snapshot.vectors.T
+        # In this order BLAS reads the collection once, a third faster for a few texts than the other way round.
+        cosines = (snapshot.vectors @ vectors.T).T
         if allowed is not None:
             cosines = np.where(allowed, cosines, np.float32(-1))
         return [top_rows(row, _DEPTH) for row in cosines]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,14 +14,23 @@ from services.engine.port import Message
 
 _START, _END = "<|start|>", "<|end|>"
 _SPECIAL = (_END, _START)
+_CONTROL = rf"{re.escape(_START)}|{re.escape(_END)}"
+_LINES = rf"{_CONTROL}|\s*\n+|[^\S\n]*[^\s<]+|[^\S\n]+|<"
+"""Line ends are pieces of their own, as in the tokenizers of Qwen and Llama 3."""
+_WORDS = rf"{_CONTROL}|\s*[^\s<]+|\s+|<"
+"""A word takes the blanks before it, line ends too; a control token is a piece of its own."""
+_JOINED = rf"\n{re.escape(_START)}|\S+?|\s+"
+"""A line end and the control token behind it are one piece."""
+_SYSTEM = "You word searches for O-RAN.\nUse few words."
 
 
 class Tokenizer:
-    """Cuts at control tokens first, as byte-level BPE tokenizers do; then words with the blank before them."""
+    """Cuts by a rule, and numbers the pieces as they come."""
 
-    def __init__(self) -> None:
-        self.encoded: list[str] = []
+    def __init__(self, rule: str) -> None:
+        self._rule = re.compile(rule)
         self._ids: dict[str, int] = {}
+        self.encoded: list[str] = []
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, str]], **options: bool) -> str:
         assert options == {"add_generation_prompt": True, "tokenize": False, "enable_thinking": False}
@@ -29,21 +39,11 @@ class Tokenizer:
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         assert not add_special_tokens
         self.encoded.append(text)
-        return [self._ids.setdefault(piece, len(self._ids)) for piece in self.pieces(text)]
-
-    def pieces(self, text: str) -> list[str]:
-        return re.findall(rf"{re.escape(_START)}|{re.escape(_END)}|\s*[^\s<]+|\s+|<", text)
-
-
-class Joining(Tokenizer):
-    """Takes the line end behind a message and what follows it for one piece, over the control token."""
-
-    def pieces(self, text: str) -> list[str]:
-        return re.findall(rf"\n{re.escape(_START)}|\S+?|\s+", text)
+        return [self._ids.setdefault(piece, len(self._ids)) for piece in self._rule.findall(text)]
 
 
 def _messages(question: str) -> tuple[Message, ...]:
-    return Message("system", "You word searches for O-RAN."), Message("user", question)
+    return Message("system", _SYSTEM), Message("user", question)
 
 
 def _whole(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
@@ -56,33 +56,33 @@ def _whole(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     return tokenizer.encode(text, add_special_tokens=False)
 
 
-@given(st.lists(st.text(), min_size=1, max_size=12))
-def test_ids_are_those_of_the_whole_prompt(questions: list[str]) -> None:
-    tokenizer = Tokenizer()
+@pytest.mark.parametrize("rule", [_LINES, _WORDS, _JOINED])
+@given(questions=st.lists(st.text(st.sampled_from("ab -.\n\t<1")), min_size=1, max_size=40))
+def test_ids_are_those_of_the_whole_prompt(rule: str, questions: list[str]) -> None:
+    tokenizer = Tokenizer(rule)
     encoder = ConversationEncoder(tokenizer, _SPECIAL)
     for question in questions:
         assert encoder.encode(_messages(question)) == _whole(tokenizer, _messages(question))
 
 
-def test_what_prompts_share_is_encoded_once() -> None:
-    tokenizer = Tokenizer()
+@pytest.mark.parametrize(
+    ("rule", "shared"),
+    [(_LINES, "A passage of many prompts.\n"), (_WORDS, f"{_START}system\n{_SYSTEM}")],
+)
+def test_what_prompts_share_is_encoded_once(rule: str, shared: str) -> None:
+    tokenizer = Tokenizer(rule)
     encoder = ConversationEncoder(tokenizer, _SPECIAL)
+    for number in range(100):
+        encoder.encode(_messages(f"[1]\nA passage of many prompts.\nWhat is E2, case {number}?"))
+    # Once as a part; the first prompts were encoded whole as well.
+    assert tokenizer.encoded.count(shared) == 1
+    assert sum(len(text) > len(shared) + 60 for text in tokenizer.encoded) < 50
+
+
+def test_without_control_tokens_prompts_are_still_cut_at_lines() -> None:
+    tokenizer = Tokenizer(_LINES)
+    encoder = ConversationEncoder(tokenizer, ())
     for number in range(50):
-        encoder.encode(_messages(f"What is E2, case {number}?"))
-    assert sum(text == f"{_START}system\nYou word searches for O-RAN." for text in tokenizer.encoded) == 1
-    assert sum("case 49" in text for text in tokenizer.encoded) == 1
-
-
-def test_a_tokenizer_that_joins_over_control_tokens_is_given_whole_prompts() -> None:
-    tokenizer = Joining()
-    encoder = ConversationEncoder(tokenizer, _SPECIAL)
-    for number in range(20):
         messages = _messages(f"What is E2, case {number}?")
         assert encoder.encode(messages) == _whole(tokenizer, messages)
-
-
-def test_without_control_tokens_the_prompt_is_encoded_whole() -> None:
-    tokenizer = Tokenizer()
-    assert ConversationEncoder(tokenizer, ()).encode(_messages("What is E2?")) == _whole(
-        tokenizer, _messages("What is E2?")
-    )
+    assert "Use few words.<|end|>\n" in tokenizer.encoded
