@@ -18,6 +18,7 @@ from argo.result import (
     StepFinished,
     StepStarted,
     SubqueryEvent,
+    Usage,
 )
 from argo.waterfall import hops_table
 
@@ -166,16 +167,20 @@ class QuestionView:
         searches = "1 search" if answer.searches == 1 else f"{answer.searches} searches"
         ended = answer.end_reason.value.replace("_", " ")
         line(self._console, budget)
-        tokens = answer.usage.prompt_tokens + answer.usage.completion_tokens
-        used = f", {tokens} tokens" if tokens else ""
-        if cached := answer.usage.cached_subqueries:
-            used += f", {cached} cached {'subquery' if cached == 1 else 'subqueries'}"
-        line(
-            self._console,
-            f"{answer.strategy}: {steps}, {searches}, U {answer.progress:.2f}, ended by {ended}{used}",
-        )
+        line(self._console, f"{answer.strategy}: {steps}, {searches}, U {answer.progress:.2f}, ended by {ended}")
+        if used := _used(answer.usage):
+            line(self._console, used)
         trace = f"  trace {answer.trace_id}" if answer.trace_id else ""
         line(self._console, (f"session {answer.session_id}{trace}", "dim"))
+
+
+def _used(usage: Usage) -> str:
+    """What language models were used for, in words; empty for nothing."""
+    tokens, cached = usage.prompt_tokens + usage.completion_tokens, usage.cached_subqueries
+    used = [f"{tokens} tokens"] if tokens else []
+    if cached:
+        used.append("1 cached subquery" if cached == 1 else f"{cached} cached subqueries")
+    return ", ".join(used)
 
 
 def _labelled(label: str, text: str) -> Table:

@@ -182,13 +182,14 @@ class QuestionLoop:
                     progress=state.progress,
                     open_foci=len(state.open_foci),
                     steps=len(state.steps),
-                    time_left_s=time_left_s,
+                    # The caller's deadline may be nearer than the budget.
+                    time_left_s=None if time_left_s is None else min(time_left_s, self._question.hard_left_s()),
                 )
             )
             if decision.action == TERMINATE:
                 return self._why_terminated(state, decision, time_left_s)
             if self._call_timeout_s(decision.answer_s) <= _SHORTEST_CALL_S:
-                # The caller's deadline is nearer than the budget, or there is no budget to plan by.
+                # The caller's deadline is near, and there is no budget to plan by.
                 return orchestrator_pb2.END_REASON_BUDGET
             if len(state.steps) >= self._question.max_steps:
                 return orchestrator_pb2.END_REASON_STEP_CAP

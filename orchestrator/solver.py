@@ -154,60 +154,96 @@ def backward_induction(
         )
     steps = np.array([-(-time // step_us) for time in times_us], dtype=np.intp)
     least = np.array([model_from if way.for_model else 0 for way in ways], dtype=np.intp)
-    shortest, longest = int(steps.min()), int(steps.max())
-    shortest_model = min(length for way, length in zip(ways, steps.tolist(), strict=True) if not way.by_rules)
-    n_slack = horizon_us // step_us + 1
-    by_model = [index for index, way in enumerate(ways) if not way.by_rules]
-    by_rules = [index for index, way in enumerate(ways) if way.by_rules]
     bound = None if unlimited is None else _bound_by_rules(mdp, ways, unlimited)
-    charge = [np.where(mdp.available[way.action], way_cost(mdp, way), np.inf) for way in ways]
-    value = np.empty((n_slack, mdp.n_progress))
-    early = early_quality * mdp.end_value
-    filled = min(shortest, n_slack)
-    value[:filled] = mdp.end_value
-    value[: min(filled, model_from)] = early
-    window = _Window(mdp, longest=longest, block=shortest_model)
-    window.append(value[:filled])
-
-    def improve(block: NDArray[np.float64], filled: int, which: Sequence[int]) -> None:
-        """Raise the rows from a slack on to what some ways are worth there."""
-        for index in which:
-            length = int(steps[index])
-            first = max(filled, length + int(least[index]))
-            stop = filled + len(block)
-            if first < stop:
-                expected = window.expected(ways[index].action, first - length, stop - length)
-                rows = block[first - filled :]
-                np.maximum(rows, mdp.discount * expected - charge[index], out=rows)
-
-    unchanged = 0  # rows up to the last one that equal the row before them
-    while filled < n_slack and unchanged <= longest:
-        stop = min(filled + shortest, n_slack)
-        block = value[filled:stop]
-        block[:] = mdp.end_value
-        block[: max(0, model_from - filled)] = early
-        improve(block, filled, by_model)
-        without_rules = block[-1].copy()
-        improve(block, filled, by_rules)
-        window.append(block)
-        change = np.max(np.abs(np.diff(value[filled - 1 : stop], axis=0)), axis=1)
-        changed = np.flatnonzero(change > _SETTLED)
-        unchanged = unchanged + len(change) if len(changed) == 0 else len(change) - 1 - int(changed[-1])
-        # Rows without the model's answer say nothing of those with it.
-        unchanged = min(unchanged, max(0, stop - 1 - model_from))
-        filled = stop
-        # What the other ways are worth never falls with more time, so the rules stay behind once they are.
-        if by_rules and bound is not None and np.all(without_rules >= bound):
-            by_rules, shortest = [], shortest_model
+    induction = _Induction(mdp, ways, steps, least, model_from, early_quality, bound)
+    value, settled = induction.run(horizon_us // step_us + 1)
     return BudgetedSolution(
-        value=value[:filled].copy(),
+        value=value,
         ways=tuple(ways),
         way_steps=steps,
         way_least=least,
         model_from=model_from,
         step_us=step_us,
-        settled=unchanged > longest,
+        settled=settled,
     )
+
+
+class _Induction:
+    """The blocks of a backward induction; arguments as :func:`backward_induction` has them, in whole steps.
+
+    Args:
+        mdp: The process.
+        ways: How its actions can be taken.
+        steps: Time of each way.
+        least: Slack that must be left when it ends.
+        model_from: Slack from which the model's answer fits.
+        early_quality: Quality of an answer below that.
+        bound: Most that a way by rules is ever worth, (n_progress,); None where none is known.
+    """
+
+    def __init__(
+        self,
+        mdp: ProgressMdp,
+        ways: Sequence[Way],
+        steps: NDArray[np.intp],
+        least: NDArray[np.intp],
+        model_from: int,
+        early_quality: float,
+        bound: NDArray[np.float64] | None,
+    ) -> None:
+        self._mdp = mdp
+        self._ways = ways
+        self._steps = steps.tolist()
+        self._least = least.tolist()
+        self._charge = [np.where(mdp.available[way.action], way_cost(mdp, way), np.inf) for way in ways]
+        self._model_from = model_from
+        self._early_value = early_quality * mdp.end_value
+        self._bound = bound
+        self._by_model = [index for index, way in enumerate(ways) if not way.by_rules]
+        self._by_rules = [index for index, way in enumerate(ways) if way.by_rules]
+        self._longest = max(self._steps)
+        widest = min(self._steps[index] for index in self._by_model)
+        self._window = _Window(mdp, longest=self._longest, block=widest)
+
+    def run(self, n_slack: int) -> tuple[NDArray[np.float64], bool]:
+        """Return V, (n_rows, n_progress), for at most so many rows, and whether it has stopped changing."""
+        value = np.empty((n_slack, self._mdp.n_progress))
+        filled = 0
+        unchanged = 0  # rows up to the last one that equal the row before them
+        while filled < n_slack and unchanged <= self._longest:
+            shortest = min(self._steps[index] for index in (*self._by_model, *self._by_rules))
+            stop = min(filled + shortest, n_slack)
+            self._fill(value[filled:stop], filled)
+            change = np.max(np.abs(np.diff(value[max(filled - 1, 0) : stop], axis=0)), axis=1, initial=0.0)
+            changed = np.flatnonzero(change > _SETTLED)
+            unchanged = unchanged + len(change) if len(changed) == 0 else len(change) - 1 - int(changed[-1])
+            # Rows without the model's answer say nothing of those with it.
+            unchanged = min(unchanged, max(0, stop - 1 - self._model_from))
+            filled = stop
+        return value[:filled].copy(), unchanged > self._longest
+
+    def _fill(self, block: NDArray[np.float64], filled: int) -> None:
+        """Write the rows from a slack on."""
+        block[:] = self._mdp.end_value
+        block[: max(0, self._model_from - filled)] = self._early_value
+        self._improve(block, filled, self._by_model)
+        without_rules = block[-1].copy()
+        self._improve(block, filled, self._by_rules)
+        self._window.append(block)
+        # What the other ways are worth never falls with more time, so the rules stay behind once they are.
+        if self._bound is not None and np.all(without_rules >= self._bound):
+            self._by_rules = []
+
+    def _improve(self, block: NDArray[np.float64], filled: int, which: Sequence[int]) -> None:
+        """Raise the rows from a slack on to what some ways are worth there."""
+        stop = filled + len(block)
+        for index in which:
+            length = self._steps[index]
+            first = max(filled, length + self._least[index])
+            if first < stop:
+                expected = self._window.expected(self._ways[index].action, first - length, stop - length)
+                rows = block[first - filled :]
+                np.maximum(rows, self._mdp.discount * expected - self._charge[index], out=rows)
 
 
 def _bound_by_rules(

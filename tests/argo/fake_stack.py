@@ -60,6 +60,7 @@ def answer_message(request: orchestrator_pb2.AskRequest) -> orchestrator_pb2.Ans
         searches=2,
         steps=1,
         progress=1.0,
+        usage=types_pb2.Usage(prompt_tokens=600, completion_tokens=50, cached_tokens=512, cached_subqueries=2),
         timing=orchestrator_pb2.QuestionTiming(
             total_s=0.02,
             time_to_first_delta_s=0.015,

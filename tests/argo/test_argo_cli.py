@@ -46,6 +46,7 @@ def test_ask_shows_the_steps_the_reason_the_answer_its_source_and_the_budget(thr
         "[1] interfaces.md > Interfaces > A1",
         "20.0 ms of 1000 ms: budget met",
         "ended by policy",
+        "650 tokens, 2 cached subqueries",
         f"trace {TRACE_ID}",
     ):
         assert told in result.stdout, told
@@ -96,6 +97,12 @@ def test_json_is_one_event_a_line_and_the_answer_last(threaded_stack: FakeStack)
     assert events[-1]["event"] == "answer"
     assert events[-1]["citations"][0]["source"] == "interfaces.md"
     assert events[-1]["within_budget"] is True
+    assert events[-1]["usage"] == {
+        "prompt_tokens": 600,
+        "completion_tokens": 50,
+        "cached_tokens": 512,
+        "cached_subqueries": 2,
+    }
 
 
 def test_every_option_of_ask_arrives(threaded_stack: FakeStack) -> None:

@@ -116,7 +116,11 @@ async def test_a_budget_too_short_for_any_model_still_brings_an_answer_from_evid
         0.9,
         {"f1": 0.9, "f2": 0.9},
     )
-    peers.retriever.found = {question: [found] for question in (TWO_FOCI, ONE_FOCUS)}
+
+    async def find_it(text: str) -> None:
+        peers.retriever.found[text] = [found]
+
+    peers.retriever.on_search = find_it
     await peers.start_orchestrator(**slow.targets)
     await until_origin(peers, reason="measured", retrieve_1="measured")
     for question in (TWO_FOCI, ONE_FOCUS):
@@ -126,7 +130,7 @@ async def test_a_budget_too_short_for_any_model_still_brings_an_answer_from_evid
         assert first.action == types_pb2.ACTION_RETRIEVE
         assert first.reason.endswith("an extractive answer follows")
         assert (answer.steps, answer.progress) == (1, 1.0)
-        assert [citation.passage_id for citation in answer.citations][:1] == ["ric"]
+        assert {citation.passage_id for citation in answer.citations} == {"ric"}
         assert "RIC" in answer.text and not answer.abstained
         assert answer.usage.completion_tokens == 0
         assert types_pb2.DEGRADATION_KIND_EXTRACTIVE in [lost.kind for lost in answer.degradations]
