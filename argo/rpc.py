@@ -97,7 +97,7 @@ def channel_options() -> list[tuple[str, int | str]]:
         ("grpc.keepalive_permit_without_calls", 1),
         # The C core waits up to two minutes between attempts by default; a restarted service is back in a second.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        # This is the time that an attempt itself may take: on a machine that loads a model, a handshake does take 0.1 s.
+        # What an attempt itself may take: on a machine that loads a model, a handshake does take 0.1 s.
         ("grpc.min_reconnect_backoff_ms", 2_000),
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.use_local_subchannel_pool", 1),

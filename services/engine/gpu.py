@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from argo.v1 import types_pb2
 from services.engine.port import EngineOptionError
 
-__all__ = ["Memory", "check_gpus", "check_memory", "check_visible", "gpu_count", "gpu_facts"]
+__all__ = ["Memory", "check_gpus", "check_memory", "gpu_count", "gpu_facts", "visible_devices"]
 
 
 class Memory(Protocol):
@@ -66,25 +66,28 @@ def check_gpus(gpus: Sequence[int], share: float | None) -> None:
         check_memory(gpus, share, [nvml.nvmlDeviceGetMemoryInfo(handle) for handle in handles])
 
 
-def check_visible(gpus: Sequence[int], visible: str) -> None:
-    """Refuse a pinning whose numbers vLLM would read as places in CUDA_VISIBLE_DEVICES.
+def visible_devices(gpus: Sequence[int], given: str) -> dict[str, str]:
+    """Environment under which CUDA shows a process these GPUs and no others.
+
+    A process that is told to use the second of two GPUs runs kernels that vLLM compiled, and kept, for the first, and
+    fails: a graph in the cache names its device. One that sees a single GPU has only a first.
 
     Args:
-        gpus: Physical indexes.
-        visible: Value of CUDA_VISIBLE_DEVICES; empty where it is unset.
+        gpus: Physical indexes, as the driver counts.
+        given: CUDA_VISIBLE_DEVICES as the process was started with; empty where it is unset.
 
     Raises:
-        EngineOptionError: A number is not the place of that same GPU in the list.
-
-    Source: vLLM 0.26 and 0.32, vllm/engine/arg_utils.py (_resolve_device_ids).
+        EngineOptionError: A GPU that the given value hides, or that cannot be told from it.
     """
-    listed = [each.strip() for each in visible.split(",")] if visible else []
-    moved = [index for index in gpus if listed and (index >= len(listed) or listed[index] != str(index))]
-    if moved:
+    listed = [each.strip() for each in given.split(",")] if given else []
+    hidden = [index for index in gpus if listed and str(index) not in listed]
+    if hidden:
         raise EngineOptionError(
-            f"gpus must be physical GPUs, and vLLM would look for {moved[0]} as a place in "
-            f"CUDA_VISIBLE_DEVICES={visible}: unset it, or leave gpus unset"
+            f"gpus must name physical GPUs that CUDA_VISIBLE_DEVICES={given} lets be seen by their numbers, "
+            f"got {hidden[0]}: unset it, or leave gpus unset"
         )
+    # By default CUDA counts the fastest first, and the driver by the bus.
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))}
 
 
 def check_memory(gpus: Sequence[int], share: float | None, there: Sequence[Memory]) -> None:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from argo.v1 import types_pb2
 from services.engine.encoder import ConversationEncoder
-from services.engine.gpu import check_gpus, check_visible, gpu_facts
+from services.engine.gpu import check_gpus, gpu_facts, visible_devices
 from services.engine.leash import Leash
 from services.engine.option import installed_version
 from services.engine.port import (
@@ -48,6 +48,8 @@ _FIXED: Final[Mapping[str, Any]] = {
 }
 _OURS: Final = ("model", "device_ids", "tensor_parallel_size", "gpu_memory_utilization")
 """Options that settings of their own stand for."""
+_GIVEN_DEVICES: Final = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+"""Before an engine's pinning is written there."""
 _ENVIRONMENT: Final[Mapping[str, str]] = {
     # By default the core is forked off this process on GPUs, with gRPC's listening sockets, its threads' locks and the
     # event loop's signal pipe. `vllm serve` does not do that either.
@@ -110,7 +112,6 @@ class VllmModel:
         """Load the model; see the port."""
         # Before its import, which reads some of it.
         self._prepare_environment()
-        check_visible(self._settings.gpus, os.environ.get("CUDA_VISIBLE_DEVICES", ""))
         check_gpus(self._settings.gpus, self._settings.gpu_memory_share)
         arguments, async_llm = self._arguments()
         self._leash = Leash()
@@ -147,6 +148,9 @@ class VllmModel:
             os.environ.setdefault(name, value)
         if Path(self._model).is_dir():
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        if self._settings.gpus:
+            # This process never touches a GPU; those that it starts do, and read this first.
+            os.environ |= visible_devices(self._settings.gpus, _GIVEN_DEVICES)
 
     def _arguments(self) -> tuple[Any, Any]:
         """Checked AsyncEngineArgs, and the class of the engine."""
@@ -165,7 +169,7 @@ class VllmModel:
         if taken:
             raise EngineOptionError(f"engine_options must not hold {', '.join(taken)}: ARGO sets these itself")
         if settings.gpus:
-            options |= {"device_ids": list(settings.gpus), "tensor_parallel_size": len(settings.gpus)}
+            options["tensor_parallel_size"] = len(settings.gpus)
         if settings.gpu_memory_share is not None:
             options["gpu_memory_utilization"] = settings.gpu_memory_share
         check_options(

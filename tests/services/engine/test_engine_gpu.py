@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from services.engine.gpu import check_gpus, check_memory, check_visible, gpu_count, gpu_facts
+from services.engine.gpu import check_gpus, check_memory, gpu_count, gpu_facts, visible_devices
 from services.engine.port import EngineOptionError
 
 _GIB = 2**30
@@ -65,17 +65,20 @@ def test_the_driver_knows_name_memory_and_links_of_the_gpus() -> None:
         check_gpus((count,), None)
 
 
-@pytest.mark.parametrize(("gpus", "visible"), [((1, 2), ""), ((0, 1), "0,1"), ((0,), "0, 5"), ((), "2,3")])
-def test_a_pinning_that_means_the_same_to_vllm_passes(gpus: tuple[int, ...], visible: str) -> None:
-    check_visible(gpus, visible)
+@pytest.mark.parametrize(
+    ("gpus", "given", "visible"),
+    [((1, 2), "", "1,2"), ((0, 1), "0,1", "0,1"), ((5,), "0, 5", "5"), ((1, 0), "0,1,2", "1,0")],
+)
+def test_an_engine_sees_its_own_gpus_alone_counted_as_the_driver_counts(
+    gpus: tuple[int, ...], given: str, visible: str
+) -> None:
+    assert visible_devices(gpus, given) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
 
 
 @pytest.mark.parametrize(
-    ("gpus", "visible", "named"),
-    [((1,), "2,3", 1), ((2,), "0,1", 2), ((0,), "GPU-0a1b", 0), ((0, 1), "1,0", 0)],
+    ("gpus", "given", "named"),
+    [((1,), "2,3", 1), ((2,), "0,1", 2), ((0,), "GPU-0a1b", 0), ((0, 1), "1", 0)],
 )
-def test_a_pinning_that_vllm_would_read_as_other_gpus_is_refused(
-    gpus: tuple[int, ...], visible: str, named: int
-) -> None:
-    with pytest.raises(EngineOptionError, match=rf"look for {named} as a place in CUDA_VISIBLE_DEVICES={visible}"):
-        check_visible(gpus, visible)
+def test_a_gpu_that_the_operator_has_hidden_is_refused(gpus: tuple[int, ...], given: str, named: int) -> None:
+    with pytest.raises(EngineOptionError, match=rf"CUDA_VISIBLE_DEVICES={given} lets be seen .*, got {named}: unset"):
+        visible_devices(gpus, given)

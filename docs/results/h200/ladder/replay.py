@@ -14,11 +14,14 @@ import argparse  # noqa: E402  (libraries print while they are imported)
 import asyncio  # noqa: E402
 import itertools  # noqa: E402
 import json  # noqa: E402
+import os  # noqa: E402
 import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
 from loop import closed_loop  # noqa: E402
+
+from services.engine.gpu import visible_devices  # noqa: E402
 
 
 class Prompts:
@@ -115,8 +118,10 @@ async def main() -> None:
     from vllm.v1.engine.async_llm import AsyncLLM
 
     def engine(gpus: list[int]) -> Any:
-        pinned = {"device_ids": gpus} if gpus else {}
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments.options, **pinned))
+        # Its core is spawned in here, and sees these alone, as the stack's does.
+        if gpus:
+            os.environ |= visible_devices(gpus, "")
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments.options))
 
     began = time.monotonic()
     decomposer = engine(arguments.gpus[0])
