@@ -20,7 +20,7 @@ from host import descendants, end
 __all__ = ["HERE", "ROOT", "ServiceGoneError", "ServiceProcess", "environment", "tail"]
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[3]
+ROOT = HERE.parents[2]
 _POLL_S = 0.25
 _GRACE_S = 6.0
 
@@ -31,7 +31,7 @@ class ServiceGoneError(RuntimeError):
 
 def environment(more: Mapping[str, str]) -> dict[str, str]:
     """Of a process that imports the checkout and the scripts here."""
-    return dict(os.environ, PYTHONPATH=f"{ROOT}:{HERE}:{HERE.parent}:{os.environ.get('PYTHONPATH', '')}", **more)
+    return dict(os.environ, PYTHONPATH=f"{ROOT}:{HERE}:{os.environ.get('PYTHONPATH', '')}", **more)
 
 
 def tail(log: Path, characters: int = 2_000) -> str:

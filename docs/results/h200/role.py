@@ -27,7 +27,8 @@ PROMPT = {"subquery": 600, "answer": 1_200}
 ANSWER = {"subquery": 50, "answer": 200}
 PARTS = ("latency budget of the fronthaul", "delay windows of the O-DU and the O-RU", "transport network latency")
 STRATEGY = "retrieve_3"
-ROOT = Path(__file__).resolve().parents[4]
+_NOTED_LATER_S = 0.05
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def hold_orchestrator() -> None:
@@ -98,14 +99,16 @@ def hold_lengths() -> None:
             try:
                 async with aclosing(super().generate(request)) as parts:  # type: ignore[type-var]
                     async for part in parts:
-                        if isinstance(part, Generated) and id(request) in self._held:
-                            self._note(request, part)
+                        if isinstance(part, Generated) and (held := self._held.get(id(request))):
+                            # Not while somebody waits for what was generated.
+                            asyncio.get_running_loop().call_later(_NOTED_LATER_S, self._note, request, part, held)
                         yield part
             finally:
                 self._held.pop(id(request), None)
 
-        def _note(self, request: GenerationRequest, generated: Generated) -> None:
-            natural, ids = self._held[id(request)]
+        @staticmethod
+        def _note(request: GenerationRequest, generated: Generated, held: tuple[int, list[int]]) -> None:
+            natural, ids = held
             found = re.search(r"Case (\d+)", request.messages[-1].content)
             note = {
                 "case": int(found[1]) if found else None,
