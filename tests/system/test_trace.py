@@ -169,8 +169,8 @@ def test_the_spans_of_a_question_form_one_tree_with_its_fan_out_under_its_step(r
     first = min(received.named("argo.step"), key=lambda span: span.start_time_unix_nano)
     generated = [span for span in received.children(first) if span.name.endswith("/GenerateSubquery")]
     searched = [span for span in received.children(first) if span.name.endswith("/Search")]
-    # A comparison has a focus for each side, and the question itself is searched beside them; subqueries that are worded
-    # together share a call.
+    # A comparison has a focus for each side, and the question itself is searched beside them; subqueries that are
+    # worded together share a call.
     [made] = [entry.value.int_value for entry in first.attributes if entry.key == "argo.searches"]
     assert len(generated) >= 2
     assert made == len(generated) + 1
