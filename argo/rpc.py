@@ -98,7 +98,7 @@ def channel_options() -> list[tuple[str, int | str]]:
         # The C core waits up to two minutes between attempts by default; a restarted service is back in a second.
         ("grpc.initial_reconnect_backoff_ms", 100),
         # What an attempt itself may take: on a machine that loads a model, a handshake does take 0.1 s.
-        ("grpc.min_reconnect_backoff_ms", 2_000),
+        ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.use_local_subchannel_pool", 1),
     ]

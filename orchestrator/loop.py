@@ -91,7 +91,8 @@ class QuestionLoop:
             return answer
         finally:
             # Whatever ended the question, what it recorded is in the file before its end is.
-            await asyncio.gather(*self._writes, return_exceptions=True)
+            if self._writes:
+                await asyncio.wait(self._writes)
 
     def _record(self, write: Coroutine[Any, Any, None]) -> None:
         """Begin to write; the question goes on meanwhile."""
@@ -99,8 +100,14 @@ class QuestionLoop:
 
     async def _recorded(self) -> None:
         """Wait for what was begun to be written; raises what a write raised."""
+        if not self._writes:
+            return
+        # Not gather, which would cancel the writes with the question.
+        await asyncio.wait(self._writes)
         writes, self._writes = self._writes, []
-        await asyncio.gather(*writes)
+        for error in [write.exception() for write in writes]:
+            if error is not None:
+                raise error
 
     async def _run(self, recorded: SessionRecord | None) -> orchestrator_pb2.Answer:
         plan = await self._plan(recorded)

@@ -70,15 +70,19 @@ class PolicyUpkeep:
         if self._path is None:
             raise NotReadyError("there is no policy file to read; set ARGO_ORCHESTRATOR_POLICY_FILE and restart once")
         started = time.perf_counter()
+        # A caller that leaves in the middle must not leave a book in force that the next look takes back.
+        await asyncio.shield(asyncio.create_task(self._reload(self._path)))
+        return time.perf_counter() - started
+
+    async def _reload(self, path: Path) -> None:
         async with self._changing:
             try:
-                file = await asyncio.to_thread(load_policy_file, self._path)
+                file = await asyncio.to_thread(load_policy_file, path)
                 await self._solve(*self._wanted(file))
             except InvalidArgumentError as error:
                 # The request holds nothing that could be wrong.
                 raise NotReadyError(str(error)) from None
             self._file = file
-        return time.perf_counter() - started
 
     async def take_in(
         self, decomposer: types_pb2.EngineInfo | None, synthesizer: types_pb2.EngineInfo | None, now: float

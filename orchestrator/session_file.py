@@ -12,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from argo.errors import NotReadyError, ResourceExhaustedError
+from argo.errors import NotReadyError, ResourceExhaustedError, UnavailableError
 
 __all__ = ["SessionFile"]
 
 _T = TypeVar("_T")
 _Work = Callable[[sqlite3.Connection], Any]
+_Outcome = tuple[Any, Exception | None]
+"""What a piece of work returned, or raised."""
 _CHECKPOINT_PAGES: Final = 4_000
 """Pages of the write-ahead log, 16 MiB, after which they are moved into the file. That waits for the disk, and a
 question records about ten; SQLite's own 1,000 would make every hundredth question wait."""
@@ -44,6 +46,7 @@ class SessionFile:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions")
         self._lock = threading.Lock()
         self._waiting: list[tuple[_Work, asyncio.Future[Any]]] = []
+        self._is_closed = False
         self._connection: sqlite3.Connection | None = None
         self._lock_file: int | None = None
 
@@ -55,37 +58,45 @@ class SessionFile:
         Raises:
             NotReadyError: The file is closed, or cannot be written.
             ResourceExhaustedError: The disk is full.
+        UnavailableError: Another program holds the file's lock.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[_T] = loop.create_future()
         with self._lock:
+            if self._is_closed:
+                raise NotReadyError("the session store is closed")
             self._waiting.append((work, done))
-            is_first = len(self._waiting) == 1
-        if is_first:
-            self._executor.submit(self._drain, loop)
+            if len(self._waiting) == 1:
+                self._executor.submit(self._drain, loop)
         return await done
 
     def _drain(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
             batch, self._waiting = self._waiting, []
-        outcomes = self._commit([work for work, _ in batch])
+        works = [work for work, _ in batch]
+        try:
+            outcomes = self._commit(works)
+        except Exception:
+            # One that is too large for the disk is not to take the others with it.
+            outcomes = [self._alone(work) for work in works]
         loop.call_soon_threadsafe(_settle, [done for _, done in batch], outcomes)
 
-    def _commit(self, batch: list[_Work]) -> list[tuple[Any, Exception | None]]:
-        """What each piece of work returned or raised; all raise where the commit does."""
+    def _alone(self, work: _Work) -> _Outcome:
+        try:
+            return self._commit([work])[0]
+        except Exception as error:
+            return None, self._told(error)
+
+    def _commit(self, works: list[_Work]) -> list[_Outcome]:
+        """What each piece of work returned or raised, all in one transaction; raises where that fails."""
         connection = self._connection
         if connection is None:
-            return [(None, NotReadyError("the session store is closed"))] * len(batch)
-        outcomes: list[tuple[Any, Exception | None]] = []
-        try:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                outcomes.extend(self._attempt(connection, work) for work in batch)
-        except Exception as error:
-            return [(None, self._told(error))] * len(batch)
-        return outcomes
+            raise NotReadyError("the session store is closed")
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            return [self._attempt(connection, work) for work in works]
 
-    def _attempt(self, connection: sqlite3.Connection, work: _Work) -> tuple[Any, Exception | None]:
+    def _attempt(self, connection: sqlite3.Connection, work: _Work) -> _Outcome:
         connection.execute("SAVEPOINT work")
         try:
             result = work(connection)
@@ -107,6 +118,8 @@ class SessionFile:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL:
             return ResourceExhaustedError(f"session_path {self._path}: the disk is full")
+        if code == sqlite3.SQLITE_BUSY:
+            return UnavailableError(f"session_path {self._path} is locked by another program")
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
             return NotReadyError(f"session_path {self._path} cannot be written")
         return error
@@ -161,6 +174,8 @@ class SessionFile:
 
     async def close(self) -> None:
         """Finish what is being written and give the lock back."""
+        with self._lock:
+            self._is_closed = True
         await asyncio.get_running_loop().run_in_executor(self._executor, self._close)
         self._executor.shutdown(wait=True)
 
@@ -173,7 +188,7 @@ class SessionFile:
             self._lock_file = None
 
 
-def _settle(waiting: list[asyncio.Future[Any]], outcomes: list[tuple[Any, Exception | None]]) -> None:
+def _settle(waiting: list[asyncio.Future[Any]], outcomes: list[_Outcome]) -> None:
     """Tell each caller what became of its work; one that was cancelled is not there to be told."""
     for done, (result, error) in zip(waiting, outcomes, strict=True):
         if done.done():

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from argo import limits
-from argo.errors import ArgoError, DeadlineExceededError, InternalError, NotReadyError
+from argo.errors import (
+    ArgoError,
+    DeadlineExceededError,
+    InternalError,
+    NotReadyError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 from argo.v1 import decomposer_pb2, orchestrator_pb2, retriever_pb2, synthesizer_pb2, types_pb2
 from orchestrator.evidence import RankedList, normalise
 from orchestrator.peer import FATAL, HopLog, Peers
@@ -25,6 +32,8 @@ __all__ = ["StepResult", "StepRunner"]
 _LOG = logging.getLogger(__name__)
 _GATHER_S: Final = 0.005
 """Time in which subqueries count as worded together."""
+_OF_THE_SERVICE: Final = (DeadlineExceededError, ResourceExhaustedError, UnavailableError)
+"""Errors that another call at once would only meet again, or make worse."""
 Emit = Callable[[orchestrator_pb2.AskEvent], None]
 
 
@@ -235,7 +244,7 @@ class StepRunner:
             raise
         except ArgoError as error:
             _LOG.warning("a search of step %d failed: %s", index, error.code.name)
-            if len(subqueries) > 1 and not isinstance(error, DeadlineExceededError):
+            if len(subqueries) > 1 and not isinstance(error, _OF_THE_SERVICE):
                 # One of them may be what failed the call; the others are not to be lost with it.
                 async with asyncio.TaskGroup() as group:
                     for subquery in subqueries:

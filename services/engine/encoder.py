@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -19,16 +20,21 @@ from services.engine.port import Message
 __all__ = ["ConversationEncoder"]
 
 _LOG = logging.getLogger(__name__)
-_KEPT_PARTS: Final = 16_384
-"""Parts that are kept: at about thirty tokens a line, some ten megabytes."""
+_KEPT_PARTS: Final = 8_192
+_LONGEST_KEPT: Final = 4_000
+"""Characters of a part that is kept: longer ones are somebody's question with its passages, and do not come back. At
+four bytes a token, the parts together stay below 64 MiB, and with lines of the usual length at a few."""
 _CHECKED: Final = 32
 """Prompts that are encoded whole as well, and compared, before parts are trusted."""
+_CHECKED_AGAIN: Final = 256
+"""After them, one prompt of so many."""
 _LINE: Final = r"(?<=\n)(?=\S)"
 _PROBES: Final = (
     "A line.\nAnother line",
     "A heading:\n\n- an item;\n- another (with brackets)\n1. a number\n2\n3\n",
     "spaces at the end  \nand a tab\t\nthen \u201cquotes\u201d\n\u2026\n\u00e9t\u00e9\n\u4e2d\u6587\n",
     "| a | b |\n|---|---|\n| 1 | 2 |\n[1] a.md\n[2] b.md\n'it\n'll\n's\n_x\n#y\n\n\nend",
+    "The log says:\n/var/log/ric.log\n//\nif x:\n    return 1\n   - three\n        eight\n\ttab\n",
 )
 """Lines that begin and end in whatever a rule of a tokenizer might join over a line end."""
 
@@ -46,14 +52,14 @@ class ConversationEncoder:
 
     def __init__(self, tokenizer: Any, special_tokens: Sequence[str]) -> None:
         self._tokenizer = tokenizer
-        self._part = functools.lru_cache(_KEPT_PARTS)(self._encoded)
-        longest_first = sorted(filter(None, special_tokens), key=len, reverse=True)
-        control = f"(?={'|'.join(map(re.escape, longest_first))})" if longest_first else ""
+        self._kept = functools.lru_cache(_KEPT_PARTS)(self._encoded)
+        control = _starts_of(special_tokens)
         cuts = [f"{_LINE}|{control}" if control else _LINE, control]
         self._cuts = [re.compile(cut) for cut in cuts if cut]
         while self._cuts and not all(self._in_parts(probe) == self._whole(probe) for probe in _PROBES):
             self._cuts.pop(0)
-        self._checks_left = _CHECKED
+        self._until_check = 0
+        self._trusted = 0
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a prompt that the model is to continue."""
@@ -64,21 +70,43 @@ class ConversationEncoder:
             # Read by templates of models that think before they answer, such as Qwen3's; others pass over it.
             enable_thinking=False,
         )
-        if self._cuts and self._checks_left:
-            self._checks_left -= 1
-            whole = self._whole(text)
-            while self._cuts and self._in_parts(text) != whole:
-                _LOG.warning("this model's tokenizer joins tokens over what prompts were cut at; larger parts from now")
-                self._cuts.pop(0)
-            return whole
-        return self._in_parts(text) if self._cuts else self._whole(text)
+        if not self._cuts:
+            return self._whole(text)
+        if self._until_check:
+            self._until_check -= 1
+            return self._in_parts(text)
+        whole = self._whole(text)
+        while self._cuts and self._in_parts(text) != whole:
+            _LOG.warning("this model's tokenizer joins tokens over what prompts were cut at; larger parts from now")
+            self._cuts.pop(0)
+            self._trusted = 0
+        self._trusted += 1
+        self._until_check = 0 if self._trusted < _CHECKED else _CHECKED_AGAIN
+        return whole
 
     def _in_parts(self, text: str) -> list[int]:
-        return [token for part in self._cuts[0].split(text) if part for token in self._part(part)]
+        ids: list[int] = []
+        for part in self._cuts[0].split(text):
+            if part:
+                ids.extend(self._kept(part) if len(part) <= _LONGEST_KEPT else self._encoded(part))
+        return ids
 
     def _whole(self, text: str) -> list[int]:
-        return list(self._encoded(text))
+        return self._encoded(text).tolist()
 
-    def _encoded(self, text: str) -> tuple[int, ...]:
+    def _encoded(self, text: str) -> array[int]:
         # The template has written the control tokens already.
-        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+        return array("i", self._tokenizer.encode(text, add_special_tokens=False))
+
+
+def _starts_of(special_tokens: Sequence[str]) -> str:
+    """A rule for the places where one of some texts begins; empty where there are none.
+
+    Blank ones are runs of spaces that a tokenizer counts as one token, which no template writes.
+    """
+    longest_first = sorted({token for token in special_tokens if token.strip()}, key=len, reverse=True)
+    if not longest_first:
+        return ""
+    # Looked for at every character, a thousand texts would take longer than the tokenizer.
+    first = "".join(sorted({re.escape(token[0]) for token in longest_first}))
+    return f"(?=[{first}])(?={'|'.join(map(re.escape, longest_first))})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -66,7 +67,7 @@ def check_gpus(gpus: Sequence[int], share: float | None) -> None:
         check_memory(gpus, share, [nvml.nvmlDeviceGetMemoryInfo(handle) for handle in handles])
 
 
-def visible_devices(gpus: Sequence[int], given: str) -> dict[str, str]:
+def visible_devices(gpus: Sequence[int], given: str | None) -> dict[str, str]:
     """Environment under which CUDA shows a process these GPUs and no others.
 
     A process that is told to use the second of two GPUs runs kernels that vLLM compiled, and kept, for the first, and
@@ -74,13 +75,14 @@ def visible_devices(gpus: Sequence[int], given: str) -> dict[str, str]:
 
     Args:
         gpus: Physical indexes, as the driver counts.
-        given: CUDA_VISIBLE_DEVICES as the process was started with; empty where it is unset.
+        given: CUDA_VISIBLE_DEVICES as the process was started with; None where it is unset; an empty one hides all.
 
     Raises:
         EngineOptionError: A GPU that the given value hides, or that cannot be told from it.
     """
-    listed = [each.strip() for each in given.split(",")] if given else []
-    hidden = [index for index in gpus if listed and str(index) not in listed]
+    # CUDA reads the list up to the first entry that is none of its numbers.
+    listed = list(itertools.takewhile(str.isdigit, (each.strip() for each in (given or "").split(","))))
+    hidden = [index for index in gpus if given is not None and str(index) not in listed]
     if hidden:
         raise EngineOptionError(
             f"gpus must name physical GPUs that CUDA_VISIBLE_DEVICES={given} lets be seen by their numbers, "

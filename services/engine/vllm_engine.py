@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import itertools
 import logging
 import os
@@ -48,8 +49,6 @@ _FIXED: Final[Mapping[str, Any]] = {
 }
 _OURS: Final = ("model", "device_ids", "tensor_parallel_size", "gpu_memory_utilization")
 """Options that settings of their own stand for."""
-_GIVEN_DEVICES: Final = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-"""Before an engine's pinning is written there."""
 _ENVIRONMENT: Final[Mapping[str, str]] = {
     # By default the core is forked off this process on GPUs, with gRPC's listening sockets, its threads' locks and the
     # event loop's signal pipe. `vllm serve` does not do that either.
@@ -110,9 +109,9 @@ class VllmModel:
 
     async def start(self) -> None:
         """Load the model; see the port."""
-        # Before its import, which reads some of it.
-        self._prepare_environment()
         check_gpus(self._settings.gpus, self._settings.gpu_memory_share)
+        # Before vLLM's import, which reads some of it.
+        self._prepare_environment()
         arguments, async_llm = self._arguments()
         self._leash = Leash()
         try:
@@ -150,7 +149,7 @@ class VllmModel:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         if self._settings.gpus:
             # This process never touches a GPU; those that it starts do, and read this first.
-            os.environ |= visible_devices(self._settings.gpus, _GIVEN_DEVICES)
+            os.environ |= visible_devices(self._settings.gpus, _given_devices())
 
     def _arguments(self) -> tuple[Any, Any]:
         """Checked AsyncEngineArgs, and the class of the engine."""
@@ -342,6 +341,12 @@ class VllmModel:
             await asyncio.to_thread(engine.shutdown)
         if self._leash is not None:
             await asyncio.to_thread(self._leash.release)
+
+
+@functools.cache
+def _given_devices() -> str | None:
+    """CUDA_VISIBLE_DEVICES before the first engine's pinning is written there."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def _refused(problem: str) -> EngineOptionError:

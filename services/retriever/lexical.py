@@ -20,8 +20,8 @@ Scores = NDArray[np.float32]
 
 _K1: Final = 1.2
 _B: Final = 0.75
-_WINDOW: Final = 2
 _KEPT_QUERIES: Final = 4_096
+_WINDOW: Final = 2
 """Sentences read together when looking for the place in a passage that answers."""
 
 

@@ -124,7 +124,7 @@ async def test_a_budget_too_short_for_any_model_still_brings_an_answer_from_evid
     await peers.start_orchestrator(**slow.targets)
     await until_origin(peers, reason="measured", retrieve_1="measured")
     for question in (TWO_FOCI, ONE_FOCUS):
-        events = await peers.ask(question, budget_ms=1_000)
+        events = await peers.ask(question, budget_ms=700)
         answer = events[-1].answer
         first = next(event.step_started for event in events if event.HasField("step_started"))
         assert first.action == types_pb2.ACTION_RETRIEVE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from argo.errors import NotReadyError
+from argo.errors import NotReadyError, ResourceExhaustedError, UnavailableError
 from orchestrator.session_file import SessionFile
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entry (name TEXT PRIMARY KEY) STRICT;"
@@ -93,3 +94,43 @@ async def test_a_closed_file_says_so(tmp_path: Path) -> None:
     made = SessionFile(tmp_path / "sessions.db", _SCHEMA, 1)
     with pytest.raises(NotReadyError, match="the session store is closed"):
         await made.run(lambda db: _insert(db, "a"))
+
+
+async def test_a_file_closed_meanwhile_refuses_every_work_and_holds_none(tmp_path: Path) -> None:
+    made = SessionFile(tmp_path / "sessions.db", _SCHEMA, 1)
+    await made.open()
+    await made.close()
+    for _ in range(3):
+        with pytest.raises(NotReadyError, match="the session store is closed"):
+            await asyncio.wait_for(made.run(lambda db: _insert(db, "a")), 5)
+
+
+async def test_a_work_that_ends_the_whole_transaction_takes_no_other_with_it(file: SessionFile) -> None:
+    await file.run(lambda db: db.execute("PRAGMA max_page_count = 12"))
+    held = Held(file)
+    await asyncio.sleep(0)
+    before, failing, after = (
+        asyncio.create_task(file.run(work))
+        for work in (
+            lambda db: _insert(db, "before"),
+            lambda db: _insert(db, "x" * 1_000_000),
+            lambda db: _insert(db, "after"),
+        )
+    )
+    await asyncio.sleep(0)
+    await held.release()
+    await asyncio.gather(before, after)
+    with pytest.raises(ResourceExhaustedError, match="the disk is full"):
+        await failing
+    assert await _names(file) == ["before", "after"]
+
+
+async def test_a_file_that_another_program_has_locked_is_unavailable(file: SessionFile, tmp_path: Path) -> None:
+    await file.run(lambda db: db.execute("PRAGMA busy_timeout = 50"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UnavailableError, match=r"session_path .* is locked by another program"):
+            await file.run(lambda db: _insert(db, "a"))
+        other.rollback()
+    await file.run(lambda db: _insert(db, "b"))
+    assert await _names(file) == ["b"]

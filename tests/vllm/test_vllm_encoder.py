@@ -69,6 +69,6 @@ def test_the_rule_of_qwen_lets_lines_be_shared(tokenizers: dict[str, Any]) -> No
     encoder = ConversationEncoder(tokenizers["qwen"], _SPECIAL)
     for number in range(100):
         encoder.encode((Message("user", f"Passage one.\n\nPassage two.\n\nWhat is E2, case {number}?"),))
-    info = encoder._part.cache_info()
+    info = encoder._kept.cache_info()
     # Of each prompt past the checked ones, only the line with its number is new.
     assert info.hits > 3 * 68 and info.misses < 180

@@ -120,7 +120,7 @@ async def main() -> None:
     def engine(gpus: list[int]) -> Any:
         # Its core is spawned in here, and sees these alone, as the stack's does.
         if gpus:
-            os.environ |= visible_devices(gpus, "")
+            os.environ |= visible_devices(gpus, None)
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments.options))
 
     began = time.monotonic()

@@ -86,3 +86,20 @@ def test_without_control_tokens_prompts_are_still_cut_at_lines() -> None:
         messages = _messages(f"What is E2, case {number}?")
         assert encoder.encode(messages) == _whole(tokenizer, messages)
     assert "Use few words.<|end|>\n" in tokenizer.encoded
+
+
+def test_a_thousand_control_tokens_cost_no_more_than_three() -> None:
+    many = [f"<SPECIAL_{number}>" for number in range(1_000)] + ["[INST]", "[/INST]"]
+    encoder = ConversationEncoder(Tokenizer(_LINES), many)
+    # Only where one may begin are they looked for: the rule fails at once everywhere else.
+    assert all(cut.search("a" * 50 + " plain text, " * 50) is None for cut in encoder._cuts)
+    assert [cut.pattern.count("(?=[") for cut in encoder._cuts] == [1, 1]
+
+
+def test_long_parts_are_not_kept() -> None:
+    tokenizer = Tokenizer(_WORDS)
+    encoder = ConversationEncoder(tokenizer, _SPECIAL)
+    for number in range(100):
+        encoder.encode(_messages(f"case {number} " + "of many words " * 400))
+    kept = encoder._kept.cache_info().currsize
+    assert kept < 20  # the system's message, the assistant's turn, and the probes

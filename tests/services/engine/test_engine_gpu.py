@@ -67,17 +67,17 @@ def test_the_driver_knows_name_memory_and_links_of_the_gpus() -> None:
 
 @pytest.mark.parametrize(
     ("gpus", "given", "visible"),
-    [((1, 2), "", "1,2"), ((0, 1), "0,1", "0,1"), ((5,), "0, 5", "5"), ((1, 0), "0,1,2", "1,0")],
+    [((1, 2), None, "1,2"), ((0, 1), "0,1", "0,1"), ((5,), "0, 5", "5"), ((1, 0), "0,1,2", "1,0")],
 )
 def test_an_engine_sees_its_own_gpus_alone_counted_as_the_driver_counts(
-    gpus: tuple[int, ...], given: str, visible: str
+    gpus: tuple[int, ...], given: str | None, visible: str
 ) -> None:
     assert visible_devices(gpus, given) == {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
 
 
 @pytest.mark.parametrize(
     ("gpus", "given", "named"),
-    [((1,), "2,3", 1), ((2,), "0,1", 2), ((0,), "GPU-0a1b", 0), ((0, 1), "1", 0)],
+    [((1,), "2,3", 1), ((2,), "0,1", 2), ((0,), "GPU-0a1b", 0), ((0, 1), "1", 0), ((0,), "", 0), ((1,), "0,-1,1", 1)],
 )
 def test_a_gpu_that_the_operator_has_hidden_is_refused(gpus: tuple[int, ...], given: str, named: int) -> None:
     with pytest.raises(EngineOptionError, match=rf"CUDA_VISIBLE_DEVICES={given} lets be seen .*, got {named}: unset"):
