@@ -32,7 +32,8 @@ _CALL_S: Final = 0.005
 and 5.2 ms at the 95th percentile, call and all, on two shared cores (docs/results/overhead.jsonl)."""
 _GROWTH: Final = 0.03
 """Share by which one more generation at the same time slows all of them. Chosen: sixteen questions in flight took 1.34
-times as long as one, on an H200 without ARGO (docs/results/h200, run17), which is 0.023 for each further one."""
+times as long as one, on an H200 without ARGO (docs/results/h200/data/first-runs.jsonl, run17), which is 0.023 for each
+further one."""
 
 
 def is_measured(engine: types_pb2.EngineInfo) -> bool:

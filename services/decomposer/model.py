@@ -167,7 +167,7 @@ class ModelEngine:
         if time_limit_s is None or pace is None:
             return True
         tokens = min(_LEAST_TOKENS, self._sampling.max_tokens)
-        return pace.ttft_s + (tokens - 1) * pace.tpot_s <= time_limit_s - _MARGIN_S
+        return pace.answer_s(tokens) <= time_limit_s - _MARGIN_S
 
     def _request(self, request: SubqueryRequest) -> GenerationRequest:
         limit_s = None if request.time_limit_s is None else max(_MARGIN_S, request.time_limit_s - _MARGIN_S)

@@ -18,13 +18,14 @@ from argo.errors import InvalidArgumentError
 from argo.rpc import TlsFiles
 from argo.settings import ClientSettings, load
 from services.engine import console, doctor, measure
+from services.engine.byte_size import parse_bytes
 from services.engine.console import EXIT_FAILED, errors_told
 from services.engine.fetch import SOURCES
 from services.engine.fetch import fetch as fetch_model
 from services.engine.profile import Profile, changes, load_profile, profile_names
 from services.engine.settings import engine_settings
 from services.engine.shape import load_shape
-from services.engine.size import Demand, checked_size, fits, parse_bytes, size_of, what_would_fit
+from services.engine.size import Demand, checked_size, fits, size_of, what_would_fit
 
 __all__ = ["app", "main"]
 

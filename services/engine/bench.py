@@ -13,12 +13,13 @@ import itertools
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from argo.errors import InvalidArgumentError
 from services.engine.port import Generated, GenerationRequest, LanguageModel, Message, Sampling
+from services.engine.warm_up import all_at_once
 
 __all__ = ["MIX", "Load", "Unit", "Workload", "check_shared", "run_level"]
 
@@ -143,7 +144,11 @@ def _add(unit: Unit, generated: Generated) -> None:
 
 
 async def run_level(
-    work: Callable[[], Awaitable[Unit]], in_flight: int, count: int, *, progress: Callable[[], None] = lambda: None
+    work: Callable[[], Coroutine[Any, Any, Unit]],
+    in_flight: int,
+    count: int,
+    *,
+    progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Keep so many in flight until so many are done, after a warm-up that does not count.
 
@@ -159,7 +164,7 @@ async def run_level(
     Raises:
         ArgoError: The first that went wrong; the rest is given up.
     """
-    await asyncio.gather(*(work() for _ in range(min(in_flight, _WARM))))
+    await all_at_once(work() for _ in range(min(in_flight, _WARM)))
     numbers = iter(range(count))
     units: list[Unit] = []
 
@@ -169,12 +174,7 @@ async def run_level(
             progress()
 
     began = time.perf_counter()
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(in_flight, count)):
-                group.create_task(worker())
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+    await all_at_once(worker() for _ in range(min(in_flight, count)))
     return _record(units, in_flight, time.perf_counter() - began)
 
 

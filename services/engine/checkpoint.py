@@ -17,7 +17,6 @@ _INDEX: Final = "model.safetensors.index.json"
 _TOKENIZERS: Final = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 _LONGEST_HEADER: Final = 100_000_000
 """Bytes; the format's own bound."""
-_READ_BYTES: Final = 2**20
 
 
 def checkpoint_problems(folder: Path) -> list[str]:
@@ -123,8 +122,5 @@ def manifest_problems(folder: Path, *, hashes: bool = False) -> list[str]:
 
 def hash_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while part := file.read(_READ_BYTES):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

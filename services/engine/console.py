@@ -15,6 +15,7 @@ from rich.table import Table
 
 from argo.console_text import clean
 from argo.errors import ArgoError, InvalidArgumentError, NotFoundError
+from services.engine.byte_size import gib
 from services.engine.doctor import Check
 from services.engine.option import known_options
 from services.engine.profile import Profile, changes, load_profile
@@ -44,7 +45,6 @@ EXIT_MISTAKE: Final = 2
 _EXIT_INTERRUPTED: Final = 130
 _MISTAKES: Final = (InvalidArgumentError, NotFoundError)
 _PIPE_WIDTH: Final = 160
-_GIB: Final = 2**30
 _MARKS: Final = {True: "ok", False: "PROBLEM", None: "-"}
 _LONGEST_CHANGE: Final = 120
 
@@ -193,19 +193,15 @@ def _sampling(fields: Mapping[str, Any]) -> str:
 def show_size(demand: Demand, size: Size) -> None:
     """What a demand comes to on each GPU, and what fits."""
     table = _table("of each GPU", "", right=(1,), title=demand.shape.name)
-    table.add_row(f"memory to take ({demand.share:g} of {_gib(demand.gpu_memory)})", _gib(size.budget_bytes))
-    table.add_row(f"weights ({size.parameters:,} parameters)", _gib(size.weight_bytes))
-    table.add_row("overhead (estimate: activations, CUDA graphs, CUDA)", _gib(size.overhead_bytes))
-    table.add_row("left for the KV cache", _gib(size.kv_cache_bytes))
+    table.add_row(f"memory to take ({demand.share:g} of {gib(demand.gpu_memory, 2)})", gib(size.budget_bytes, 2))
+    table.add_row(f"weights ({size.parameters:,} parameters)", gib(size.weight_bytes, 2))
+    table.add_row("overhead (estimate: activations, CUDA graphs, CUDA)", gib(size.overhead_bytes, 2))
+    table.add_row("left for the KV cache", gib(size.kv_cache_bytes, 2))
     table.add_row("KV bytes per token", f"{size.kv_bytes_per_token:,}")
     table.add_row("tokens that the KV cache holds", f"{size.kv_cache_tokens:,}", end_section=True)
     table.add_row(f"largest concurrency at max_model_len {demand.max_len:,}", f"{size.largest_concurrency:,}")
     table.add_row(f"largest max_model_len at concurrency {demand.concurrency:,}", f"{size.largest_max_len:,}")
     _console().print(table)
-
-
-def _gib(size: float) -> str:
-    return f"{size / _GIB:.2f} GiB"
 
 
 # --- doctor ----------------------------------------------------------------------------------------------------------

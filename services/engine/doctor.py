@@ -11,6 +11,7 @@ from typing import Any, Final
 from argo.errors import UnimplementedError
 from argo.rpc import Caller, TlsFiles, channel, check_target
 from argo.v1 import decomposer_pb2_grpc, synthesizer_pb2_grpc, types_pb2
+from services.engine.byte_size import gib
 from services.engine.checkpoint import checkpoint_problems, manifest_problems, read_manifest
 from services.engine.gpu import gpu_count, gpu_facts
 from services.engine.option import installed_options, installed_version, known_options
@@ -19,7 +20,6 @@ from services.engine.profile import load_profile, profile_names
 __all__ = ["Check", "machine_checks", "model_checks", "service_checks", "service_info"]
 
 _TIMEOUT_S: Final = 5.0
-_GIB: Final = 2**30
 _LIBRARIES: Final = ("torch", "transformers", "nvidia-ml-py", "flashinfer-python", "huggingface-hub")
 
 
@@ -56,7 +56,7 @@ def _gpu_checks(gpus: Sequence[int] | None) -> list[Check]:
 def gpu_check(gpu: types_pb2.Gpu) -> Check:
     """What is known of one GPU."""
     free = gpu.memory_bytes - gpu.memory_used_bytes
-    parts = [gpu.name, f"{_gib(free)} free of {_gib(gpu.memory_bytes)}"]
+    parts = [gpu.name, f"{gib(free)} free of {gib(gpu.memory_bytes)}"]
     if gpu.HasField("utilisation"):
         parts.append(f"{gpu.utilisation:.0%} busy")
     parts += [f"to {link}" for link in gpu.links]
@@ -143,7 +143,7 @@ def service_checks(info: types_pb2.ServiceInfo) -> list[Check]:
         "max_model_len": _number(engine.max_model_len),
         "max_num_seqs": _number(engine.max_num_seqs),
         "tensor parallel": _number(engine.tensor_parallel),
-        "KV cache": f"{engine.kv_cache_tokens:,} tokens, {_gib(engine.kv_cache_bytes)}"
+        "KV cache": f"{engine.kv_cache_tokens:,} tokens, {gib(engine.kv_cache_bytes)}"
         if engine.kv_cache_tokens
         else "",
         "capture sizes": _sizes(engine.capture_sizes),
@@ -164,7 +164,3 @@ def _sizes(sizes: Sequence[int]) -> str:
 
 def _number(value: int) -> str:
     return f"{value:,}" if value else ""
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:.1f} GiB"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from argo.v1 import types_pb2
+from services.engine.byte_size import gib
 from services.engine.port import EngineOptionError
 
 __all__ = ["Memory", "check_gpus", "check_memory", "gpu_count", "gpu_facts", "visible_devices"]
@@ -114,7 +115,7 @@ def check_memory(gpus: Sequence[int], share: float | None, there: Sequence[Memor
         if wanted > memory.free:
             raise EngineOptionError(
                 f"gpu_memory_share must leave what others hold on GPU {index}: {share:g} of "
-                f"{_gib(memory.total)} is {_gib(wanted)}, got {_gib(memory.free)} free"
+                f"{gib(memory.total)} is {gib(wanted)}, got {gib(memory.free)} free"
             )
 
 
@@ -162,7 +163,3 @@ def _link(nvml: Any, handle: Any, other: int) -> str:
         nvml.NVML_TOPOLOGY_NODE: "one NUMA node",
     }
     return names.get(level, "across NUMA nodes")
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"

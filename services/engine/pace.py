@@ -20,6 +20,7 @@ import typer
 from services.engine.port import Generated, GenerationRequest, LanguageModel, Message, Sampling
 from services.engine.script import Origin, Point, Rule, Sample, Script
 from services.engine.settings import EngineSettings
+from services.engine.warm_up import finished
 
 __all__ = ["RULES", "measure_points"]
 
@@ -53,9 +54,7 @@ async def measure_points(
     async def one(number: int) -> Generated:
         prompt = f"{number:06d}" + " word" * (prompt_words - 1)
         request = GenerationRequest([Message("user", prompt)], sampling, kind="pace")
-        last = [part async for part in model.generate(request)][-1]
-        assert isinstance(last, Generated)
-        return last
+        return await finished(model, request)
 
     for round_ in range(rounds + 1):
         for batch in batches:

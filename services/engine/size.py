@@ -19,18 +19,16 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from argo.errors import InvalidArgumentError
+from services.engine.byte_size import GIB, gib
 from services.engine.shape import KNOWN, ModelShape
 
-__all__ = ["CannotFitError", "Demand", "Size", "checked_size", "fits", "parse_bytes", "size_of", "what_would_fit"]
+__all__ = ["CannotFitError", "Demand", "Size", "checked_size", "fits", "size_of", "what_would_fit"]
 
-_GIB: Final = 2**30
-_UNITS: Final = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": _GIB}
 _BYTES: Final = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "half": 2.0, "float": 4.0}
 _KV_BYTES: Final = {"fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1, "bfloat16": 2, "float16": 2}
 _WEIGHT_BYTES: Final = {
@@ -43,9 +41,9 @@ _WEIGHT_BYTES: Final = {
     "gptq_int4": 0.5 + 2.5 / 128,
     "awq_int4": 0.5 + 2.5 / 128,
 }
-_CUDA_BYTES: Final = int(0.6 * _GIB)
+_CUDA_BYTES: Final = int(0.6 * GIB)
 """Assumed: CUDA's context, its libraries and their workspaces, on each GPU."""
-_GRAPH_BYTES: Final = int(0.4 * _GIB)
+_GRAPH_BYTES: Final = int(0.4 * GIB)
 """Assumed: captured CUDA graphs, on each GPU."""
 _SHARES: Final = (0.9, 0.95)
 _COUNTS: Final = (
@@ -155,18 +153,6 @@ class Size:
     """Tokens of each request at the concurrency asked for, at most what the model was made for."""
 
 
-def parse_bytes(text: str) -> int:
-    """Bytes of a size such as "12GiB", "24 GB" or "80gib".
-
-    Raises:
-        InvalidArgumentError: It is no size.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]i?b)", text.strip().lower())
-    if match is None:
-        raise InvalidArgumentError(f"gpu_memory must be a size with its unit, such as 12GiB or 24GB, got {text!r}")
-    return int(float(match[1]) * _UNITS[match[2]])
-
-
 def size_of(demand: Demand) -> Size:
     """Size a demand, whether it fits or not; the module says how."""
     shape, gpus = demand.shape, demand.tensor_parallel
@@ -219,13 +205,13 @@ def checked_size(demand: Demand) -> Size:
         problem = f"max_len must be at most the model's {demand.shape.positions} tokens, got {demand.max_len}"
     elif size.largest_concurrency == 0 and size.kv_cache_bytes <= 0:
         problem = (
-            f"{demand.shape.name} does not fit: weights {_gib(size.weight_bytes)} and overhead "
-            f"{_gib(size.overhead_bytes)} are more than {demand.share:g} of {_gib(demand.gpu_memory)}"
+            f"{demand.shape.name} does not fit: weights {gib(size.weight_bytes)} and overhead "
+            f"{gib(size.overhead_bytes)} are more than {demand.share:g} of {gib(demand.gpu_memory)}"
         )
     else:
         problem = (
             f"{demand.concurrency} requests of {demand.max_len} tokens need "
-            f"{_gib(_wanted(demand, size))} of KV cache, and {_gib(max(0, size.kv_cache_bytes))} are left"
+            f"{gib(_wanted(demand, size))} of KV cache, and {gib(max(0, size.kv_cache_bytes))} are left"
         )
     found = what_would_fit(demand)
     raise CannotFitError(f"{problem}. What would fit: {'; '.join(found) if found else 'none of what was tried'}")
@@ -271,7 +257,3 @@ def fits(demand: Demand, size: Size) -> bool:
 def _wanted(demand: Demand, size: Size) -> int:
     tokens = math.ceil(demand.max_len / demand.block_size) * demand.block_size
     return demand.concurrency * tokens * size.kv_bytes_per_token
-
-
-def _gib(size: float) -> str:
-    return f"{size / _GIB:.1f} GiB"

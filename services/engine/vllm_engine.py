@@ -338,9 +338,25 @@ class VllmModel:
         # Both wait for processes to end.
         engine, self._engine = self._engine, None
         if engine is not None:
+            await _stop_reading(engine)
             await asyncio.to_thread(engine.shutdown)
         if self._leash is not None:
             await asyncio.to_thread(self._leash.release)
+
+
+async def _stop_reading(engine: Any) -> None:
+    """End the task that reads the core's output, and with an error what still waits for some.
+
+    Left running, it takes the end of the core for its death and logs a traceback at what is an orderly stop.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+    reader = engine.output_handler
+    if reader is None:
+        return
+    reader.cancel()
+    await asyncio.wait([reader])
+    engine.output_processor.propagate_error(VllmDeadError())
 
 
 @functools.cache

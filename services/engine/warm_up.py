@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from argo.errors import UnavailableError
 from services.engine.port import Generated, GenerationRequest, LanguageModel
 
-__all__ = ["Pace", "finished", "run_warm_up"]
+__all__ = ["Pace", "all_at_once", "finished", "run_warm_up"]
 
 _LOG = logging.getLogger(__name__)
 _PACE_TOKENS: Final = 24
@@ -73,7 +73,7 @@ async def run_warm_up(model: LanguageModel, requests: Sequence[GenerationRequest
     began = time.monotonic()
     for request in requests:
         await finished(model, request)
-    await _all_at_once([finished(model, requests[number % len(requests)]) for number in range(batch)])
+    await all_at_once([finished(model, requests[number % len(requests)]) for number in range(batch)])
     free = [request for request in requests if not request.choices]
     # Tokens to time, whatever the model would say; the prompt is in the prefix cache, as most of a real one is.
     timed = replace(
@@ -92,7 +92,7 @@ async def run_warm_up(model: LanguageModel, requests: Sequence[GenerationRequest
     return pace
 
 
-async def _all_at_once(calls: Sequence[Coroutine[Any, Any, Generated]]) -> None:
+async def all_at_once(calls: Iterable[Coroutine[Any, Any, object]]) -> None:
     """Run them side by side; the first error ends the others and is raised as itself, for the edge to map."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,6 +1,6 @@
 """VllmModel on vLLM's CPU build and tiny models: what the port promises, held by the real engine.
 
-The engine of most tests is one a module, which is why they share its event loop. The last two tests freeze and kill its
+The engine of most tests is one a module, which is why they share its event loop. The last tests freeze and kill its
 core, and no test can come after them.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import signal
 import time
@@ -462,6 +463,25 @@ async def test_a_frozen_core_fails_the_canary_within_3_s_and_thawed_passes_it(mo
         core.resume()
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
+
+
+async def test_a_stop_in_mid_answer_ends_the_call_and_logs_no_error(qwen2: Path) -> None:
+    made = _model(qwen2)
+    await made.start()
+    records: list[logging.LogRecord] = []
+    listener = logging.Handler(logging.ERROR)
+    listener.emit = records.append  # type: ignore[method-assign]
+    # vLLM's loggers do not propagate to the root, where pytest listens.
+    logging.getLogger("vllm").addHandler(listener)
+    try:
+        running = asyncio.create_task(finished(made, _request(max_tokens=_LONG)))
+        await _running_in_core(made, 1)
+        await made.close()
+        with pytest.raises(EngineDeadError):
+            await asyncio.wait_for(running, 1)
+    finally:
+        logging.getLogger("vllm").removeHandler(listener)
+    assert [record.getMessage() for record in records] == []
 
 
 async def test_a_killed_core_is_noticed_within_a_second_and_fails_what_runs(model: VllmModel) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from argo.errors import InvalidArgumentError, NotFoundError
+from services.engine.byte_size import parse_bytes
 from services.engine.profile import load_profile
 from services.engine.shape import KNOWN, ModelShape, load_shape, shape_of
-from services.engine.size import CannotFitError, Demand, checked_size, parse_bytes, size_of, what_would_fit
+from services.engine.size import CannotFitError, Demand, checked_size, size_of, what_would_fit
 
 _GIB = 2**30
 _SMALL = load_shape("Qwen2.5-0.5B-Instruct")
