@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from argo import convert
+from argo import request as wire
 from argo.client import Client
 from argo.errors import InternalError
-from argo.result import Answer
+from argo.result import Answer, AskLimits
 from argo.rpc import Caller, channel, check_target
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc
 
-__all__ = ["Asked", "Asker", "SdkAsker", "StubAsker"]
+__all__ = ["AskRequest", "Asked", "Asker", "SdkAsker", "StubAsker"]
 
 _METHOD = "argo.v1.OrchestratorService/Ask"
-_NO_BUDGET_TIMEOUT_S = 65.0
-_GRACE_S = 1.0
+_SESSION_ID_BYTES = 8
+
+
+@dataclass(frozen=True)
+class AskRequest:
+    """A question as it is put; None leaves a field to the stack's own setting."""
+
+    question: str
+    options: tuple[str, ...] = ()
+    strategy: str | None = None
+    budget_ms: int | None = None
+    """0 for none."""
+    seed: int | None = None
+    limits: AskLimits | None = None
 
 
 @dataclass(frozen=True)
@@ -28,15 +42,15 @@ class Asked:
     answer: Answer
     latency_s: float
     """From before the call until the answer was in hand."""
+    time_to_first_delta_s: float | None = None
+    """Until the first words of the answer came; None where none came before the whole, or the asker does not look."""
 
 
 class Asker(Protocol):
     """Whatever puts questions to a running stack."""
 
-    async def ask(
-        self, question: str, *, strategy: str | None = None, budget_ms: int | None = None, seed: int | None = None
-    ) -> Asked:
-        """Ask one question; None leaves a field to the stack's own setting.
+    async def put(self, request: AskRequest) -> Asked:
+        """Put one question.
 
         Raises:
             ArgoError: The question failed.
@@ -44,7 +58,7 @@ class Asker(Protocol):
 
 
 class StubAsker:
-    """Asks over the bare stub and reads only the last event, so that the load generator costs little.
+    """Asks over the bare stub and converts only the last event, so that the load generator costs little.
 
     Args:
         target: Address of the orchestrator.
@@ -63,21 +77,29 @@ class StubAsker:
     ) -> None:
         await self._caller.close()
 
-    async def ask(
-        self, question: str, *, strategy: str | None = None, budget_ms: int | None = None, seed: int | None = None
-    ) -> Asked:
-        """Ask one question; see :class:`Asker`."""
-        request = orchestrator_pb2.AskRequest(question=question, strategy=strategy, budget_ms=budget_ms, seed=seed)
-        timeout_s = budget_ms / 1000 + _GRACE_S if budget_ms else _NO_BUDGET_TIMEOUT_S
+    async def put(self, request: AskRequest) -> Asked:
+        """Put one question; see :class:`Asker`."""
+        message = wire.ask_request(
+            request.question,
+            options=request.options,
+            strategy=request.strategy,
+            budget_ms=request.budget_ms,
+            limits=request.limits,
+            session_id=secrets.token_hex(_SESSION_ID_BYTES),
+            seed=request.seed,
+        )
         began = time.perf_counter()
         last: orchestrator_pb2.AskEvent | None = None
-        async for event in self._caller.stream(_METHOD, self._stub.Ask, request, timeout_s):
+        first_delta_s: float | None = None
+        async for event in self._caller.stream(_METHOD, self._stub.Ask, message, wire.deadline_s(request.budget_ms)):
             last = event
+            if first_delta_s is None and event.WhichOneof("event") == "answer_delta":
+                first_delta_s = time.perf_counter() - began
         latency_s = time.perf_counter() - began
         answer = convert.event(last) if last is not None else None
         if not isinstance(answer, Answer):
             raise InternalError("the stream of a question ended without its answer")
-        return Asked(answer, latency_s)
+        return Asked(answer, latency_s, first_delta_s)
 
 
 class SdkAsker:
@@ -90,10 +112,15 @@ class SdkAsker:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def ask(
-        self, question: str, *, strategy: str | None = None, budget_ms: int | None = None, seed: int | None = None
-    ) -> Asked:
-        """Ask one question; see :class:`Asker`."""
+    async def put(self, request: AskRequest) -> Asked:
+        """Put one question; see :class:`Asker`."""
         began = time.perf_counter()
-        answer = await self._client.ask(question, strategy=strategy, budget_ms=budget_ms, seed=seed)
+        answer = await self._client.ask(
+            request.question,
+            options=request.options,
+            strategy=request.strategy,
+            budget_ms=request.budget_ms,
+            limits=request.limits,
+            seed=request.seed,
+        )
         return Asked(answer, time.perf_counter() - began)

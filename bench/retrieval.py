@@ -14,7 +14,7 @@ import numpy as np
 
 from argo.errors import ArgoError
 from bench import hop
-from bench.asker import Asked, Asker
+from bench.asker import Asked, Asker, AskRequest
 from bench.evidence import MAX_PASSAGES, MAX_WORDS, Match, cap, match
 from bench.question import Question
 from bench.record import RecordFile
@@ -128,7 +128,9 @@ async def measure(
     async def one(question: Question, answerable: bool) -> Outcome:
         async with gate:
             try:
-                asked = await asker.ask(question.question, strategy=strategy, budget_ms=budget_ms, seed=seed)
+                asked = await asker.put(
+                    AskRequest(question.question, strategy=strategy, budget_ms=budget_ms, seed=seed)
+                )
                 outcome = score(question, asked, answerable=answerable)
             except ArgoError as error:
                 nothing = match(question, [])

@@ -53,7 +53,12 @@ _EXTRAS = {
 }
 
 # Libraries that a dependency of ours exists to bring.
-_BROUGHT = {"pydantic": "pydantic-settings", "pynvml": "nvidia-ml-py", "opentelemetry-api": "opentelemetry-sdk"}
+_BROUGHT = {
+    "cycler": "matplotlib",
+    "pydantic": "pydantic-settings",
+    "pynvml": "nvidia-ml-py",
+    "opentelemetry-api": "opentelemetry-sdk",
+}
 
 
 def _within(name: str, *packages: str) -> bool:

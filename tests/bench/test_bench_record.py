@@ -1,0 +1,46 @@
+"""Records that are read back."""
+
+from pathlib import Path
+
+import pytest
+
+from argo.errors import InvalidArgumentError
+from bench.record import RecordFile, read_record
+
+
+def test_what_was_written_is_read_back(tmp_path: Path) -> None:
+    with RecordFile(tmp_path, "latency", {"settings": {"questions": 2}}) as records:
+        records.write("question", {"latency_ms": 1.5})
+    run = read_record(records.path, "latency", "overhead")
+    assert run.bench == "latency"
+    assert run.head["settings"] == {"questions": 2}
+    assert {"commit", "command", "versions", "hardware", "at"} <= run.head.keys()
+    assert run.of_kind("question") == [{"kind": "question", "latency_ms": 1.5}]
+
+
+def test_a_last_line_cut_short_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "killed.jsonl"
+    path.write_text('{"kind":"run","bench":"latency"}\n{"kind":"question","n":1}\n{"kind":"que', encoding="utf-8")
+    assert [row["n"] for row in read_record(path).rows] == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", 'must begin with the line of kind "run"'),
+        ('{"kind":"question"}\n', 'must begin with the line of kind "run"'),
+        ('{"kind":"run","bench":"latency"}\n[1]\n{"kind":"question"}\n', "line 2"),
+        ('{"kind":"run","bench":"latency"}\n{"a":1}\n{"kind":"question"}\n', "line 2"),
+        ('{"kind":"run","bench":"retrieval"}\n', "must be of bench latency, got retrieval"),
+    ],
+)
+def test_what_is_no_record_of_the_benchmark_is_named(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "record.jsonl"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidArgumentError, match=named):
+        read_record(path, "latency")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"record must be a readable file of JSON lines, got .*none\.jsonl"):
+        read_record(tmp_path / "none.jsonl")
