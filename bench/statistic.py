@@ -160,7 +160,8 @@ def wilson_interval(true: int, n: int) -> tuple[float, float]:
     share, z2 = true / n, _Z_95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = _Z_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At 0 of n and n of n an end is the share itself, but for rounding.
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
 def bootstrap_mean_interval(
