@@ -40,7 +40,7 @@ class LeftOut(StrEnum):
     SAME_OPTIONS = "two options that say the same"
     NO_KEY = "answer names no option"
     REPEATED = "repeats an earlier row"
-    CONTRADICTED = "same question and options as another row, with another answer"
+    CONTRADICTED = "same question as another row, where its right option is wrong or the other way about"
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,14 @@ def _without_number(option: str, place: int) -> str:
 
 
 def _consistent(read: Sequence[ChoiceQuestion], left_out: Counter[LeftOut]) -> tuple[ChoiceQuestion, ...]:
-    """The rows without repeats, and without those whose like has another answer: neither key can be trusted."""
-    answers: dict[tuple[str, frozenset[str]], set[str]] = {}
+    """The rows without repeats, and without those that another one contradicts: neither key can be trusted."""
+    alike: dict[str, list[ChoiceQuestion]] = {}
     for row in read:
-        answers.setdefault(_identity(row), set()).add(fold(row.options[row.key]))
+        alike.setdefault(_said(row.question), []).append(row)
     kept: dict[tuple[str, frozenset[str]], ChoiceQuestion] = {}
     for row in read:
-        identity = _identity(row)
-        if len(answers[identity]) > 1:
+        identity = _said(row.question), frozenset(map(_said, row.options))
+        if any(_contradict(row, other) for other in alike[_said(row.question)]):
             left_out[LeftOut.CONTRADICTED] += 1
         elif identity in kept:
             left_out[LeftOut.REPEATED] += 1
@@ -159,7 +159,13 @@ def _consistent(read: Sequence[ChoiceQuestion], left_out: Counter[LeftOut]) -> t
     return tuple(kept.values())
 
 
-def _identity(row: ChoiceQuestion) -> tuple[str, frozenset[str]]:
-    """What makes two rows the same, whatever their case, punctuation and order of options."""
-    # An option of signs alone folds to nothing, and still differs from the others.
-    return fold(row.question) or row.question, frozenset(fold(option) or option for option in row.options)
+def _contradict(first: ChoiceQuestion, second: ChoiceQuestion) -> bool:
+    """Whether, of two rows with one question, the right option of one is a wrong option of the other."""
+    right = [_said(row.options[row.key]) for row in (first, second)]
+    offered = [set(map(_said, row.options)) for row in (first, second)]
+    return right[0] != right[1] and (right[0] in offered[1] or right[1] in offered[0])
+
+
+def _said(text: str) -> str:
+    """What a text says, whatever its case and punctuation; one of signs alone still differs from others."""
+    return fold(text) or text

@@ -80,6 +80,15 @@ def test_rows_whose_keys_contradict_each_other_are_both_left_out(tmp_path: Path)
     assert found.left_out == {LeftOut.CONTRADICTED: 2}
 
 
+def test_rows_contradict_each_other_where_the_key_of_one_is_a_wrong_option_of_the_other(tmp_path: Path) -> None:
+    # Upstream: "GNSS (PRTC-A)" is the key of one row and a wrong option of the next.
+    first = ["What is the primary clock source?", ["1. T-GM", "2. GNSS (PRTC-A)", "3. CSR"], "2"]
+    second = ["what is the primary clock source", ["1. gnss (PRTC-A)", "2. T-GM-A", "3. T-GM-B"], "2"]
+    found = read_oran_bench(_write(tmp_path, [_GOOD, first, second]))
+    assert [question.id for question in found.questions] == ["fin_E:1"]
+    assert found.left_out == {LeftOut.CONTRADICTED: 2}
+
+
 def test_the_same_question_with_other_options_is_another_row(tmp_path: Path) -> None:
     other = [_GOOD[0], ["1. SMO", "2. Non-RT RIC"], "2"]
     assert len(read_oran_bench(_write(tmp_path, [_GOOD, other])).questions) == 2
