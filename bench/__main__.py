@@ -8,13 +8,14 @@ from types import FrameType
 
 import typer
 
+from bench.command.capacity import capacity
 from bench.command.overhead import overhead
 from bench.command.retrieval import retrieval
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (retrieval, overhead):
+for command in (retrieval, overhead, capacity):
     app.command()(command)
 
 
