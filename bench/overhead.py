@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from argo.errors import ArgoError
-from argo.result import Answer
-from bench import hop
 from bench.asker import Asked, Asker, AskRequest
+from bench.component import calls, mean_own_ms, service_ms
 from bench.process import host_busy_s, read_usage, used_cpu_s
 from bench.record import RecordFile
+from bench.row import answer_row
 from bench.statistic import summary
 
 __all__ = ["LOAD", "Phase", "run_phase", "score_phase", "warm_up"]
@@ -85,7 +85,7 @@ async def run_phase(
     phase.rss_mib = {process: usage.rss_mib for process, usage in after.items()}
     # Written after the clock has stopped, so that the disk is no part of the figure.
     for asked in phase.samples:
-        records.write("question", {"phase": name, **_sample(asked)})
+        records.write("question", {"phase": name, "latency_ms": asked.latency_s * 1000, **answer_row(asked.answer)})
     records.write("phase", score_phase(phase))
     return phase
 
@@ -114,42 +114,27 @@ async def _ask_all(
             group.create_task(worker())
 
 
-def _sample(asked: Asked) -> dict[str, Any]:
-    answer = asked.answer
-    return {
-        "latency_ms": asked.latency_s * 1000,
-        "total_ms": answer.timing.total_s * 1000,
-        "searches": answer.searches,
-        "steps": answer.steps,
-        "within_budget": answer.within_budget,
-        "degraded": answer.degraded,
-        "hops": [
-            [call.service, call.name, call.start_s * 1000, call.duration_s * 1000, hop.service_s(call) * 1000]
-            for call in hop.calls(answer.timing.hops)
-        ],
-    }
-
-
-def _hop_table(answers: Sequence[Answer]) -> dict[str, dict[str, float]]:
+def _hop_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Calls a question, mean duration and mean time inside the service, by method."""
     grouped: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for answer in answers:
-        for call in hop.calls(answer.timing.hops):
-            grouped[f"{call.service}.{call.name}"].append((call.duration_s * 1000, hop.service_s(call) * 1000))
+    for row in rows:
+        for call in calls(row):
+            grouped[f"{call['service']}.{call['name']}"].append((call["duration_ms"], service_ms(call)))
     return {
         name: {
-            "calls_per_question": len(rows) / len(answers),
-            "mean_ms": statistics.fmean(row[0] for row in rows),
-            "service_mean_ms": statistics.fmean(row[1] for row in rows),
-            "p95_ms": summary([row[0] for row in rows]).p95,
+            "calls_per_question": len(times) / len(rows),
+            "mean_ms": statistics.fmean(duration for duration, _ in times),
+            "service_mean_ms": statistics.fmean(inside for _, inside in times),
+            "p95_ms": summary([duration for duration, _ in times]).p95,
         }
-        for name, rows in sorted(grouped.items())
+        for name, times in sorted(grouped.items())
     }
 
 
 def score_phase(phase: Phase) -> dict[str, Any]:
     """The figures of one phase, as they go into the last line of output."""
     answers = [asked.answer for asked in phase.samples]
+    rows = [answer_row(answer) for answer in answers]
     n = len(answers)
     budgeted = [answer.within_budget for answer in answers if answer.within_budget is not None]
     caller = [(asked.latency_s - asked.answer.timing.total_s) * 1000 for asked in phase.samples]
@@ -163,8 +148,8 @@ def score_phase(phase: Phase) -> dict[str, Any]:
         "wall_s": phase.wall_s,
         "questions_per_s": n / phase.wall_s if phase.wall_s else None,
         "latency_ms": asdict(summary([asked.latency_s * 1000 for asked in phase.samples])) if n else None,
-        "own_ms": {**hop.mean_own_ms(answers), "caller and its channel": statistics.fmean(caller)} if n else {},
-        "hops": _hop_table(answers) if n else {},
+        "own_ms": {**mean_own_ms(rows), "caller and its channel": statistics.fmean(caller)} if n else {},
+        "hops": _hop_table(rows) if n else {},
         "mean_searches": statistics.fmean(answer.searches for answer in answers) if n else None,
         "cpu_ms_per_question": {name: seconds * 1000 / n for name, seconds in phase.cpu_s.items()} if n else {},
         "cpu_cores_used": sum(phase.cpu_s.values()) / phase.wall_s if phase.wall_s else None,

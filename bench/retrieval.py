@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from argo.errors import ArgoError
-from bench import hop
 from bench.asker import Asked, Asker, AskRequest
+from bench.component import mean_own_ms, own_ms
 from bench.evidence import MAX_PASSAGES, MAX_WORDS, Match, cap, match
 from bench.question import Question
 from bench.record import RecordFile
+from bench.row import answer_row
 from bench.statistic import bootstrap_mean_interval, calibration, summary, wilson_interval
 
 __all__ = ["Outcome", "StrategyRun", "compare", "measure", "score", "score_strategy"]
@@ -57,7 +58,7 @@ class Outcome:
             answer = self.asked.answer
             raw |= {
                 "latency_ms": self.asked.latency_s * 1000,
-                "own_ms": hop.mean_own_ms([answer]),
+                "own_ms": own_ms(answer_row(answer)),
                 "searches": answer.searches,
                 "steps": answer.steps,
                 "foci": [focus.text for focus in answer.foci],
@@ -195,7 +196,7 @@ def score_strategy(run: StrategyRun) -> dict[str, Any]:
         "mean_searches": statistics.fmean(asked.answer.searches for asked in answers) if answers else None,
         "mean_steps": statistics.fmean(asked.answer.steps for asked in answers) if answers else None,
         "latency_ms": asdict(summary([asked.latency_s * 1000 for asked in answers])) if answers else None,
-        "own_ms": hop.mean_own_ms([asked.answer for asked in answers]) if answers else None,
+        "own_ms": mean_own_ms([answer_row(asked.answer) for asked in answers]) if answers else None,
         "within_budget": sum(budgeted) / len(budgeted) if budgeted else None,
         "refused_answerable": _refused(answerable),
         "refused_unanswerable": _refused(unanswerable),

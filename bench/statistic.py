@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -14,17 +14,22 @@ __all__ = [
     "Calibration",
     "ReliabilityBin",
     "Summary",
+    "bootstrap_interval",
     "bootstrap_mean_interval",
     "brier",
     "calibration",
     "percentile",
+    "percentile_interval",
     "reliability",
+    "resampled",
     "summary",
     "wilson_interval",
 ]
 
 _Z_95: Final = 1.959963984540054
 """Standard normal quantile of a two-sided 95 % interval."""
+_BATCH: Final = 1_000_000
+"""Numbers that are resampled at once."""
 
 
 def percentile(sample: Sequence[float], q: float) -> float:
@@ -164,6 +169,56 @@ def wilson_interval(true: int, n: int) -> tuple[float, float]:
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
+def resampled(
+    sample: Sequence[float],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    rng: np.random.Generator,
+    *,
+    resamples: int = 2_000,
+    block: int = 1,
+) -> NDArray[np.float64]:
+    """A statistic of bootstrap resamples, (resamples,).
+
+    Args:
+        sample: At least one number, in their order of time where block is above 1.
+        statistic: Of each row of an array (some resamples, n).
+        rng: Draws the resamples.
+        resamples: Their number.
+        block: Neighbours that are drawn together, the sample's end being followed by its beginning. 1 is right for
+            numbers that do not depend on each other; above it, what neighbours share stays in the resamples.
+
+    Source: Efron (1979); Politis and Romano (1992) for the circular blocks.
+    """
+    values = np.asarray(sample, dtype=np.float64)
+    n = len(values)
+    if not n or not 1 <= block <= n:
+        raise ValueError(f"block must be in 1..n with n at least 1, got {block} of {n}")
+    blocks = -(-n // block)
+    # In batches: of ten thousand numbers all resamples at once would take hundreds of megabytes.
+    batch = max(1, _BATCH // n)
+    found = []
+    for first in range(0, resamples, batch):
+        starts = rng.integers(0, n, size=(min(batch, resamples - first), blocks))
+        index = (starts[:, :, None] + np.arange(block)).reshape(len(starts), -1)[:, :n] % n
+        found.append(statistic(values[index]))
+    return np.concatenate(found)
+
+
+def bootstrap_interval(
+    sample: Sequence[float],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2_000,
+    block: int = 1,
+) -> tuple[float, float]:
+    """Percentile-bootstrap interval of a statistic; for its arguments see :func:`resampled`."""
+    drawn = resampled(sample, statistic, rng, resamples=resamples, block=block)
+    tail = (1 - confidence) / 2 * 100
+    return float(np.percentile(drawn, tail)), float(np.percentile(drawn, 100 - tail))
+
+
 def bootstrap_mean_interval(
     sample: Sequence[float], rng: np.random.Generator, *, confidence: float = 0.95, resamples: int = 2_000
 ) -> tuple[float, float]:
@@ -175,7 +230,45 @@ def bootstrap_mean_interval(
         confidence: Share of resampled means inside.
         resamples: Their number.
     """
-    values = np.asarray(sample, dtype=np.float64)
-    means = values[rng.integers(0, len(values), size=(resamples, len(values)))].mean(axis=1)
-    tail = (1 - confidence) / 2 * 100
-    return float(np.percentile(means, tail)), float(np.percentile(means, 100 - tail))
+    return bootstrap_interval(sample, lambda rows: rows.mean(axis=1), rng, confidence=confidence, resamples=resamples)
+
+
+def percentile_interval(
+    sample: Sequence[float],
+    q: float,
+    rng: np.random.Generator,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2_000,
+    block: int = 1,
+) -> tuple[float | None, float | None]:
+    """Percentile-bootstrap interval of the q-th percentile, without the end that the sample is too small for.
+
+    The upper end of such an interval is never above the largest number of the sample. Where the chance that all n lie
+    below the percentile, (q / 100)^n, exceeds the upper tail, an end drawn from them would be too low too often: for
+    the 99th percentile that is so up to n = 367, for the 95th up to 71, for the median up to 5. The lower end likewise.
+
+    Args:
+        sample: At least one number.
+        q: In (0, 100).
+        rng: Draws the resamples.
+        confidence: Of the interval.
+        resamples: Their number.
+        block: See :func:`resampled`.
+
+    Returns:
+        Lower and upper end; None for one that cannot be given.
+    """
+    low, high = bootstrap_interval(
+        sample,
+        lambda rows: np.percentile(rows, q, axis=1),
+        rng,
+        confidence=confidence,
+        resamples=resamples,
+        block=block,
+    )
+    tail, n = (1 - confidence) / 2, len(sample)
+    return (
+        low if (1 - q / 100) ** n <= tail else None,
+        high if (q / 100) ** n <= tail else None,
+    )

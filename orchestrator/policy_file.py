@@ -14,15 +14,18 @@ from orchestrator.parameter import MdpParameters, check_names
 __all__ = ["PolicyFile", "dump_policy_file", "load_policy_file"]
 
 _LARGEST_BYTES: Final = 64 * 1024
+_LONGEST_ORIGIN: Final = 200
 
 
 @dataclass(frozen=True)
 class PolicyFile:
-    """What a policy file holds: {"parameters": {...}, "times": {...}}, both optional."""
+    """What a policy file holds: {"parameters": {...}, "times": {...}, "origin": "..."}, all optional."""
 
     parameters: MdpParameters
     times: ActionTimes | None = None
     """None: the file gives none, and those that the engines measure are in force."""
+    origin: str = ""
+    """What the values come from, such as the record that they were fitted to; shown beside the file's name."""
 
 
 def load_policy_file(path: Path) -> PolicyFile:
@@ -48,7 +51,8 @@ def load_policy_file(path: Path) -> PolicyFile:
 
 def dump_policy_file(content: PolicyFile) -> str:
     """Return the text of a policy file, which :func:`load_policy_file` reads back as it was."""
-    document: dict[str, Any] = {"parameters": content.parameters.to_mapping()}
+    document: dict[str, Any] = {"origin": content.origin} if content.origin else {}
+    document["parameters"] = content.parameters.to_mapping()
     if content.times is not None:
         document["times"] = content.times.to_mapping()
     return json.dumps(document, indent=2) + "\n"
@@ -62,10 +66,18 @@ def _parse(text: str) -> PolicyFile:
     except RecursionError as error:
         raise InvalidArgumentError("nested too deep") from error
     sections = _mapping("the file", document)
-    check_names("the file", sections, ("parameters", "times"))
+    check_names("the file", sections, ("parameters", "times", "origin"))
     parameters = MdpParameters.from_mapping(_mapping("parameters", sections.get("parameters", {})))
     times = ActionTimes.from_mapping(_mapping("times", sections["times"])) if "times" in sections else None
-    return PolicyFile(parameters, times)
+    return PolicyFile(parameters, times, _origin(sections.get("origin", "")))
+
+
+def _origin(value: object) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST_ORIGIN or not (value == "" or value.isprintable()):
+        raise InvalidArgumentError(
+            f"origin must be a line of at most {_LONGEST_ORIGIN} printable characters, got {value!r}"
+        )
+    return value
 
 
 def _mapping(what: str, value: object) -> dict[str, Any]:

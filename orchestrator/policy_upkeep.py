@@ -55,8 +55,10 @@ class PolicyUpkeep:
 
     @property
     def origin(self) -> str:
-        """Where the parameters come from: "defaults", or the file's name."""
-        return _DEFAULT_ORIGIN if self._path is None else self._path.name
+        """Where the parameters come from: "defaults", or the file's name, with what the file says of itself."""
+        if self._path is None or self._file is None:
+            return _DEFAULT_ORIGIN
+        return f"{self._path.name} ({self._file.origin})" if self._file.origin else self._path.name
 
     async def reload(self) -> float:
         """Read the file again and serve it; where that fails, nothing has changed.
