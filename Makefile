@@ -64,6 +64,7 @@ test-vllm: $(VLLM_STAMP) ## Run the tests on real vLLM (its CPU build) with a ti
 lint: $(DEV_STAMP) ## Check format and lint
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/hadolint deploy/Dockerfile
 
 .PHONY: types
 types: $(DEV_STAMP) ## Check types, strictly
