@@ -9,13 +9,14 @@ from types import FrameType
 import typer
 
 from bench.command.capacity import capacity
+from bench.command.latency import latency
 from bench.command.overhead import overhead
 from bench.command.retrieval import retrieval
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (retrieval, overhead, capacity):
+for command in (latency, capacity, retrieval, overhead):
     app.command()(command)
 
 

@@ -12,7 +12,7 @@ from argo.service import OrchestratorInfo, PeerInfo
 from bench.asker import Asker, AskRequest
 from bench.question import Question
 
-__all__ = ["check_indexed", "check_stack", "collection_of", "use_cores", "warm_up"]
+__all__ = ["check_indexed", "check_stack", "collection_of", "engine_of", "use_cores", "warm_up"]
 
 _WARM_UP: Final = (
     "What is the near-RT RIC?",
@@ -32,6 +32,15 @@ def collection_of(info: OrchestratorInfo) -> dict[str, Any] | None:
     if peer is None or peer.info is None or peer.info.collection is None:
         return None
     return peer.info.collection.to_dict()
+
+
+def engine_of(info: OrchestratorInfo) -> str:
+    """The engine behind the synthesizer, for titles; empty where it does not say."""
+    engines = {peer.service: peer.info.engine for peer in info.peers if peer.info is not None}
+    engine = engines.get("synthesizer")
+    if engine is None:
+        return ""
+    return f"{engine.name} engine, {engine.model}" if engine.model else f"{engine.name} engine"
 
 
 async def check_stack(client: Client, embedder: str | None) -> OrchestratorInfo:

@@ -86,12 +86,12 @@ class Question(BaseModel):
         return limits.check_text("question", value, limits.QUESTION_CHARACTERS)
 
 
-def read_questions(path: Path, *, answerable: bool) -> tuple[Question, ...]:
+def read_questions(path: Path, *, answerable: bool | None) -> tuple[Question, ...]:
     """Read a question file.
 
     Args:
         path: File with one JSON object a line; blank lines are passed over.
-        answerable: Whether every question must name its evidence, or none may.
+        answerable: Whether every question must name its evidence, or none may; None where it does not matter.
 
     Raises:
         QuestionFileError: The file cannot be read or is empty, or a line is not such an object; names the line and
@@ -114,7 +114,7 @@ def read_questions(path: Path, *, answerable: bool) -> tuple[Question, ...]:
             raise QuestionFileError(f"{where}: id must be unique, got {question.id!r} as on line {found[question.id]}")
         if answerable and not question.evidence:
             raise QuestionFileError(f"{where}: evidence must hold at least 1 entry, got none")
-        if not answerable and question.evidence:
+        if answerable is False and question.evidence:
             raise QuestionFileError(
                 f"{where}: evidence must be empty for a question without an answer, got {len(question.evidence)}"
             )

@@ -24,8 +24,10 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
-    """Two ends of an interval; a dash where there is none."""
-    return "-" if low is None or high is None else f"{low:,.{digits}f}..{high:,.{digits}f}"
+    """Two ends of an interval, or the one that there is; a dash where there is none."""
+    if low is None:
+        return "-" if high is None else f"up to {high:,.{digits}f}"
+    return f"from {low:,.{digits}f}" if high is None else f"{low:,.{digits}f}..{high:,.{digits}f}"
 
 
 def show(console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -11,10 +11,9 @@ from rich.console import Console
 
 from argo.client import Client
 from argo.errors import InvalidArgumentError
-from argo.service import OrchestratorInfo
 from bench import capacity as bench
 from bench.asker import StubAsker
-from bench.check import check_stack, warm_up
+from bench.check import check_stack, engine_of, warm_up
 from bench.command.option import (
     OUT,
     PRIMER,
@@ -113,7 +112,7 @@ def _shares(text: str) -> list[float]:
 async def _measure(running: StackTargets, plan: bench.Plan, settings: dict[str, Any], out: Path) -> Path:
     async with Client.connect(running.orchestrator) as client:
         info = await check_stack(client, None)
-    about = {"settings": {**settings, "engine": _engines(info)}, "stack": info.to_dict()}
+    about = {"settings": {**settings, "engine": engine_of(info)}, "stack": info.to_dict()}
     async with StubAsker(running.orchestrator) as asker:
         await warm_up(asker)
         with RecordFile(out, "capacity", about) as records, progress() as bar:
@@ -124,15 +123,6 @@ async def _measure(running: StackTargets, plan: bench.Plan, settings: dict[str, 
             task = bar.add_task("loads", total=plan.count * len(plan.shares) * len(plan.strategies) * 2)
             await bench.measure_loads(asker, plan, found, records, lambda _: bar.advance(task))
     return records.path
-
-
-def _engines(info: OrchestratorInfo) -> str:
-    """The engines behind the stack, for titles."""
-    peers = {peer.service: peer.info.engine for peer in info.peers if peer.info is not None}
-    engine = peers.get("synthesizer")
-    return (
-        "" if engine is None else f"{engine.name} engine, {engine.model}" if engine.model else f"{engine.name} engine"
-    )
 
 
 def _report(run: Run, console: Console) -> dict[str, Any]:

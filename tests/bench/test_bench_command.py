@@ -236,3 +236,83 @@ def test_overhead_reports_both_loads_and_where_the_time_went(
     assert len(result["targets"]) == 3
     records = Path(result["record"]).read_text(encoding="utf-8").splitlines()
     assert sum('"kind":"question"' in line for line in records) == 17
+
+
+def _latency(files: Path, orchestrator: _Orchestrator, *more: str) -> list[str]:
+    return [
+        "latency",
+        *("--target", f"127.0.0.1:{orchestrator.port}"),
+        *("--question-file", str(files / "questions.jsonl")),
+        *("--count", "100", "--warm-up", "3", "--out", str(files / "out")),
+        *more,
+    ]
+
+
+def test_latency_leaves_records_tables_and_a_figure_and_draws_them_again(
+    orchestrator: _Orchestrator, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_latency(files, orchestrator, "--concurrency", "4", "--budget-ms", "60000")) == 0
+    output = capsys.readouterr()
+    result = json.loads(output.out.splitlines()[-1])
+    assert len(orchestrator.asked) == 103
+    assert {(request.budget_ms, request.seed) for request in orchestrator.asked} == {(60_000, 0)}
+    assert (result["questions"], result["errors"], result["inside"]["value"]) == (100, 0, 1.0)
+    components = {row["component"]: row["mean_ms"] for row in result["components"]}
+    # 4 ms in all; a call of 2 ms, of which 1.5 ms inside the retriever.
+    # By its own account, that is: whoever waited for less than those 4 ms clips them.
+    assert components["retriever"] == pytest.approx(1.5, rel=0.05)
+    assert components["orchestrator"] <= 2.0
+    assert sum(components.values()) == pytest.approx(result["latency_ms"]["mean"]["value"])
+    assert result["throughput"]["extrapolated_questions"] == 13_952
+    assert "within 60,000 ms: 100.0 %" in output.out
+    for name in ("record", "tables", "measurements", "summary", "figure"):
+        assert Path(result[name]).stat().st_size > 0
+    Path(result["figure"]).unlink()
+    assert main(["latency", "--from", result["record"], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again == result
+    assert Path(result["figure"]).read_bytes().startswith(b"\x89PNG")
+    assert len(orchestrator.asked) == 103
+
+
+def test_latency_at_a_rate_counts_from_the_intended_start(
+    orchestrator: _Orchestrator, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_latency(files, orchestrator, "--rate", "500", "--no-tell-budget", "--json")) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {request.budget_ms for request in orchestrator.asked} == {0}
+    assert (result["settings"]["rate_per_s"], result["settings"]["concurrency"]) == (500.0, None)
+    assert "not how fast the stack could go" in result["throughput"]["how"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--rate", "2", "--concurrency", "3"), "exactly one of concurrency and rate must be given, got 3 and 2.0"),
+        (("--rate", "0"), "rate must be above 0 and finite, got 0.0"),
+        (("--oran-bench", "/nonexistent"), "oran_bench must be a folder with one of fin_E.json"),
+        (("--from", "/nonexistent.jsonl"), "record must be a readable file of JSON lines"),
+    ],
+)
+def test_a_mistake_in_latency_is_named_without_a_traceback(
+    orchestrator: _Orchestrator, files: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    assert main(_latency(files, orchestrator, *more)) == 2
+    output = capsys.readouterr()
+    assert message in " ".join(output.err.split())
+    assert "Traceback" not in output.err
+    assert not orchestrator.asked
+
+
+def test_latency_of_failures_alone_leaves_the_record_and_fails(
+    orchestrator: _Orchestrator, files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = files / "questions.jsonl"
+    path.write_text('{"id": "x", "question": "Broken thing?"}', encoding="utf-8")
+    assert main(_latency(files, orchestrator, "--count", "5")) == 1
+    output = capsys.readouterr()
+    result = json.loads(output.out.splitlines()[-1])
+    assert (result["errors"], result["latency_ms"]) == (5, None)
+    assert "none of 5 questions was answered" in " ".join(output.err.split())
+    assert "of fewer than 100 questions" in " ".join(output.err.split())
+    assert "index is empty" in Path(result["record"]).read_text(encoding="utf-8")
