@@ -11,6 +11,7 @@ import typer
 from bench.command.capacity import capacity
 from bench.command.latency import latency
 from bench.command.overhead import overhead
+from bench.command.policy import policy
 from bench.command.retrieval import retrieval
 
 __all__ = ["app", "main"]
@@ -18,6 +19,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (latency, capacity, retrieval, overhead):
     app.command()(command)
+app.add_typer(policy, name="policy")
 
 
 def main(arguments: list[str] | None = None) -> int:
