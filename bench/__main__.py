@@ -13,11 +13,12 @@ from bench.command.latency import latency
 from bench.command.overhead import overhead
 from bench.command.policy import policy
 from bench.command.retrieval import retrieval
+from bench.command.strategies import strategies
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (latency, capacity, retrieval, overhead):
+for command in (latency, capacity, strategies, retrieval, overhead):
     app.command()(command)
 app.add_typer(policy, name="policy")
 

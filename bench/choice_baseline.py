@@ -10,7 +10,7 @@ from typing import Final
 
 from bench.oran_bench import ChoiceQuestion
 
-__all__ = ["BASELINES", "baseline_accuracy"]
+__all__ = ["BASELINES", "baseline_accuracy", "guesses"]
 
 _ALL_OF_THE_ABOVE: Final = re.compile(r"\ball\s+(?:of\s+)?(?:the\s+)?(?:above|these|mentioned)\b", re.IGNORECASE)
 
@@ -46,18 +46,29 @@ BASELINES: Final = {
 """Guessers by name."""
 
 
-def baseline_accuracy(questions: Sequence[ChoiceQuestion]) -> dict[str, float]:
-    """Expected accuracy of each guesser, in [0, 1].
+def guesses(questions: Sequence[ChoiceQuestion]) -> list[dict[str, float]]:
+    """Chance of each guesser to be right, for each question, in [0, 1].
 
     The letter is the most common key of these very questions, so its accuracy is the most that any letter gets.
 
     Raises:
         ValueError: There are no questions.
     """
+    return [{name: float(chance) for name, chance in row.items()} for row in _guesses(questions)]
+
+
+def baseline_accuracy(questions: Sequence[ChoiceQuestion]) -> dict[str, float]:
+    """Expected accuracy of each guesser over some questions, in [0, 1].
+
+    Raises:
+        ValueError: There are no questions.
+    """
+    rows = _guesses(questions)
+    return {name: float(sum((row[name] for row in rows), Fraction(0)) / len(rows)) for name in BASELINES}
+
+
+def _guesses(questions: Sequence[ChoiceQuestion]) -> list[dict[str, Fraction]]:
     if not questions:
         raise ValueError("questions must hold at least 1 entry, got 0")
     (letter, _), *_ = Counter(question.key for question in questions).most_common(1)
-    return {
-        name: float(sum((guess(question, letter) for question in questions), Fraction(0)) / len(questions))
-        for name, guess in BASELINES.items()
-    }
+    return [{name: guess(question, letter) for name, guess in BASELINES.items()} for question in questions]

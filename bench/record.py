@@ -120,6 +120,26 @@ class RecordFile:
             raise InvalidArgumentError(f"out must be a writable folder, got {folder}: {error.strerror}") from None
         self.write("run", {"bench": name, **self.head, **run})
 
+    @classmethod
+    def resume(cls, path: Path) -> Self:
+        """Go on with a file whose run was cut short; a last line that was cut is taken off.
+
+        Raises:
+            InvalidArgumentError: The file is no record, or cannot be written to.
+        """
+        read_record(path)
+        made = cls.__new__(cls)
+        made.path = path
+        try:
+            whole = path.read_bytes()
+            made._file = path.open("r+", encoding="utf-8")
+        except OSError as error:
+            raise InvalidArgumentError(f"resume must be a writable file, got {path}: {error.strerror}") from None
+        made._file.truncate(whole.rfind(b"\n") + 1)
+        made._file.seek(0, os.SEEK_END)
+        made.head = dict(read_record(path).head)
+        return made
+
     def write(self, kind: str, record: Mapping[str, Any]) -> None:
         """Append one record; it is on disk when this returns, so that a broken run keeps what it measured."""
         self._file.write(json.dumps({"kind": kind, **record}, ensure_ascii=False, separators=(",", ":")) + "\n")
