@@ -31,6 +31,7 @@ from argo.errors import (
     UnavailableError,
     error_class,
 )
+from argo.server_metric import CallTimes, measured_streaming, measured_unary
 from argo.server_span import traced_streaming, traced_unary
 from argo.telemetry import Telemetry, tracer
 
@@ -217,6 +218,9 @@ class Caller:
         self.channel = grpc_channel
         self.target = target
         self._tracer = tracer(telemetry)
+        self._times: CallTimes | None = None
+        if telemetry is not None and telemetry.metrics is not None:
+            self._times = CallTimes.made(telemetry.metrics)
         self._token = token
 
     async def close(self) -> None:
@@ -224,7 +228,7 @@ class Caller:
         await self.channel.close()
 
     @contextlib.contextmanager
-    def _span(self, method: str) -> Iterator[tuple[trace.Span, list[tuple[str, str]]]]:
+    def _call(self, method: str) -> Iterator[_Call]:
         service, _, name = method.rpartition("/")
         span = self._tracer.start_span(
             f"{service}/{name}",
@@ -244,15 +248,19 @@ class Caller:
             metadata.extend(carrier.items())
         if self._token:
             metadata.append(("authorization", f"Bearer {self._token}"))
+        call = _Call(span, tuple(metadata) or None)
+        started = time.perf_counter()
         try:
-            yield span, metadata
+            yield call
         finally:
             span.end()
+            if self._times is not None:
+                self._times.note(method, call.status, time.perf_counter() - started)
 
-    def _failed(self, span: trace.Span, error: grpc.aio.AioRpcError, method: str, timeout_s: float | None) -> ArgoError:
-        span.set_attribute("rpc.grpc.status_code", error.code().value[0])
+    def _failed(self, call: _Call, error: grpc.aio.AioRpcError, method: str, timeout_s: float | None) -> ArgoError:
+        call.span.set_attribute("rpc.grpc.status_code", error.code().value[0])
         # The status text stays out: a message may quote the question.
-        span.set_status(Status(StatusCode.ERROR, error.code().name))
+        call.end(error.code())
         return error_from_rpc(error, method.rpartition("/")[2], self.target, timeout_s)
 
     async def unary(
@@ -269,35 +277,55 @@ class Caller:
         Raises:
             ArgoError: The public class of the status that came back.
         """
-        with self._span(method) as (span, metadata):
+        with self._call(method) as call:
             try:
-                reply = await stub(request, timeout=timeout_s, metadata=tuple(metadata) or None)
+                reply = await stub(request, timeout=timeout_s, metadata=call.metadata)
             except grpc.aio.AioRpcError as error:
-                raise self._failed(span, error, method, timeout_s) from None
+                raise self._failed(call, error, method, timeout_s) from None
             except asyncio.CancelledError:
-                span.set_status(Status(StatusCode.ERROR, "CANCELLED"))
+                call.end(grpc.StatusCode.CANCELLED)
                 raise
-            span.set_attribute("rpc.grpc.status_code", 0)
+            call.end(grpc.StatusCode.OK)
             return reply
 
     async def stream(
         self, method: str, stub: Callable[..., Any], request: object, timeout_s: float | None
     ) -> AsyncGenerator[Any, None]:
         """Call a method with a stream of replies; leaving the iterator cancels the call. Raises as :meth:`unary`."""
-        with self._span(method) as (span, metadata):
-            call = stub(request, timeout=timeout_s, metadata=tuple(metadata) or None)
+        with self._call(method) as call:
+            replies = stub(request, timeout=timeout_s, metadata=call.metadata)
             try:
-                async for reply in call:
+                async for reply in replies:
                     yield reply
-                span.set_attribute("rpc.grpc.status_code", 0)
+                call.end(grpc.StatusCode.OK)
             except grpc.aio.AioRpcError as error:
-                raise self._failed(span, error, method, timeout_s) from None
+                raise self._failed(call, error, method, timeout_s) from None
             except asyncio.CancelledError:
-                span.set_status(Status(StatusCode.ERROR, "CANCELLED"))
+                call.end(grpc.StatusCode.CANCELLED)
                 raise
             finally:
                 # Does nothing to a finished call; stops the server where the reader left early.
-                call.cancel()
+                replies.cancel()
+
+
+class _Call:
+    """A call that is being made: its span, and how it ended."""
+
+    __slots__ = ("metadata", "span", "status")
+
+    def __init__(self, span: trace.Span, metadata: tuple[tuple[str, str], ...] | None) -> None:
+        self.span = span
+        self.metadata = metadata
+        # Of a stream whose reader leaves, nothing more is heard.
+        self.status = grpc.StatusCode.CANCELLED.name
+
+    def end(self, code: grpc.StatusCode) -> None:
+        """Note how it ended."""
+        self.status = code.name
+        if code is grpc.StatusCode.OK:
+            self.span.set_attribute("rpc.grpc.status_code", 0)
+        else:
+            self.span.set_status(Status(StatusCode.ERROR, code.name))
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
@@ -316,6 +344,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, default_deadline_s: float, telemetry: Telemetry | None = None) -> None:
         self._default_deadline_s = default_deadline_s
         self._telemetry = telemetry if telemetry is not None and telemetry.enabled else None
+        self._times: CallTimes | None = None
+        if telemetry is not None and telemetry.metrics is not None:
+            self._times = CallTimes.served(telemetry.metrics)
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     async def intercept_service(
@@ -346,6 +377,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 else grpc.unary_stream_rpc_method_handler
             )
             behaviour = self._streaming(behaviour, method)
+            if self._times is not None:
+                behaviour = measured_streaming(behaviour, method, self._times)
             if self._telemetry is not None:
                 behaviour = traced_streaming(behaviour, method, self._telemetry.tracer)
         else:
@@ -356,6 +389,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 else grpc.unary_unary_rpc_method_handler
             )
             behaviour = self._unary(behaviour, method)
+            if self._times is not None:
+                behaviour = measured_unary(behaviour, method, self._times)
             if self._telemetry is not None:
                 behaviour = traced_unary(behaviour, method, self._telemetry.tracer)
         return cast(

@@ -23,6 +23,7 @@ from grpc_reflection.v1alpha import reflection
 
 from argo import __version__
 from argo.errors import ArgoError
+from argo.metric import Endpoint, Metrics
 from argo.rpc import ErrorInterceptor, server_options
 from argo.settings import ServerSettings, TelemetrySettings, load
 from argo.telemetry import Telemetry, configure
@@ -95,12 +96,23 @@ class RunningServer:
     """A bound and serving server; made by :func:`start`."""
 
     def __init__(
-        self, server: grpc.aio.Server, service: Service, port: int, healths: health.aio.HealthServicer
+        self,
+        server: grpc.aio.Server,
+        service: Service,
+        port: int,
+        healths: health.aio.HealthServicer,
+        metrics: Endpoint | None = None,
     ) -> None:
         self._server = server
         self._service = service
         self._health = healths
+        self._metrics = metrics
         self.port = port
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Port at which metrics are read; None without an endpoint."""
+        return None if self._metrics is None else self._metrics.port
 
     async def set_serving(self, serving: bool) -> None:
         """Set the health of the service and of the whole server."""
@@ -113,13 +125,18 @@ class RunningServer:
         await self.set_serving(False)
         await self._server.stop(grace_s)
         await self._service.close()
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
 
 
 async def start(service: Service, settings: ServerSettings, telemetry: Telemetry) -> RunningServer:
     """Bind, register health and reflection, warm up, and turn SERVING.
 
+    Metrics are served from before the warm-up, so that a start that takes minutes can be watched.
+
     Raises:
         BindError: The address is in use or not ours.
+        EndpointError: That of the metrics is.
     """
     interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(settings.default_deadline_s, telemetry)]
     server = grpc.aio.server(interceptors=interceptors, options=cast("Any", server_options()))
@@ -134,7 +151,11 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
         raise BindError(
             f"{service.name} cannot listen on {address}: the address is in use or not this host's"
         ) from None
-    running = RunningServer(server, service, port, healths)
+    endpoint: Endpoint | None = None
+    if settings.metrics_port is not None and telemetry.metrics is not None:
+        endpoint = Endpoint(telemetry.metrics, settings.metrics_host, settings.metrics_port)
+        _LOG.info("%s metrics at http://%s:%d/metrics", service.name, settings.metrics_host, endpoint.port)
+    running = RunningServer(server, service, port, healths, endpoint)
     await running.set_serving(False)
     await server.start()
     try:
@@ -142,6 +163,8 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
     except BaseException:
         await server.stop(None)
         await service.close()
+        if endpoint is not None:
+            await asyncio.to_thread(endpoint.close)
         raise
     await running.set_serving(True)
     _LOG.info("%s %s serving on %s:%d", service.name, __version__, settings.host, port)
@@ -212,7 +235,8 @@ def run(settings_class: type[ServerSettings], make: Callable[[Any, Telemetry], S
     """
     try:
         settings = load(settings_class)
-        telemetry = configure(name, load(TelemetrySettings))
+        metrics = None if settings.metrics_port is None else Metrics(name)
+        telemetry = configure(name, load(TelemetrySettings), metrics)
     except ArgoError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return _EXIT_SETTINGS

@@ -19,7 +19,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-__all__ = ["traced_streaming", "traced_unary"]
+__all__ = ["status_name", "traced_streaming", "traced_unary"]
 
 _STATUS_CODE: Final = "rpc.grpc.status_code"
 _SERVER_FAULTS: Final = frozenset(
@@ -76,6 +76,11 @@ def _code_number(call: _ServicerContext) -> int:
     code: Any = call.code()
     number = int(code.value[0] if isinstance(code, grpc.StatusCode) else code or 0)
     return number or int(grpc.StatusCode.UNKNOWN.value[0])
+
+
+def status_name(call: _ServicerContext) -> str:
+    """Name of the status with which a call failed."""
+    return _NAMES[_code_number(call)]
 
 
 def traced_unary(behaviour: Any, method: str, tracer: trace.Tracer) -> Any:

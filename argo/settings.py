@@ -43,6 +43,12 @@ class ServerSettings(BaseSettings):
     default_deadline_s: float = Field(default=65.0, gt=0, le=3600)
     """Deadline of a call whose caller set none."""
 
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics endpoint, without TLS and without a token; loopback unless told otherwise."""
+
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of this service's metrics for Prometheus, under /metrics; 0 takes any free one, unset serves none."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe log record that is written."""
 

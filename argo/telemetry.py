@@ -1,4 +1,4 @@
-"""Traces: names, set-up, and a span exporter to a local file.
+"""Traces: names, set-up, and a span exporter to a local file. The names of metrics are in :mod:`argo.metric`.
 
 One trace a question, from the SDK's root span to the leaves. OpenTelemetry's own names come first (`rpc.*`,
 `gen_ai.*`); what is ARGO's own is declared here and nowhere else. Question and passage text go to no span unless
@@ -14,7 +14,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -26,6 +26,9 @@ from opentelemetry.trace import Status, StatusCode
 from argo import __version__
 from argo.errors import ArgoError
 from argo.settings import SettingsError, TelemetrySettings
+
+if TYPE_CHECKING:
+    from argo.metric import Metrics
 
 __all__ = [
     "ACTION",
@@ -172,16 +175,20 @@ class SpanFileExporter(SpanExporter):
 
 
 class Telemetry:
-    """The tracer of one process, and how to flush it.
+    """The tracer of one process, how to flush it, and its metrics.
 
     Args:
         provider: None where tracing is off.
         record_text: Whether text may go into spans.
+        metrics: None where nobody reads any.
     """
 
-    def __init__(self, provider: TracerProvider | None, *, record_text: bool = False) -> None:
+    def __init__(
+        self, provider: TracerProvider | None, *, record_text: bool = False, metrics: Metrics | None = None
+    ) -> None:
         self.provider = provider
         self.record_text = record_text
+        self.metrics = metrics
         self.tracer = provider.get_tracer(_SCOPE, __version__) if provider else trace.NoOpTracer()
 
     @property
@@ -225,18 +232,19 @@ class Telemetry:
             self.provider.shutdown()
 
 
-def configure(service: str, settings: TelemetrySettings) -> Telemetry:
+def configure(service: str, settings: TelemetrySettings, metrics: Metrics | None = None) -> Telemetry:
     """Make the tracer of this process.
 
     Args:
         service: service.name of every span, such as "orchestrator".
         settings: Where spans go.
+        metrics: Of this process; None where nobody reads any.
 
     Raises:
         SettingsError: The folder for span files cannot be made.
     """
     if settings.otlp_endpoint is None and settings.span_dir is None:
-        return Telemetry(None)
+        return Telemetry(None, metrics=metrics)
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
         resource=Resource.create({"service.name": f"argo-{service}", "service.version": __version__}),
@@ -263,7 +271,7 @@ def configure(service: str, settings: TelemetrySettings) -> Telemetry:
         provider.add_span_processor(
             BatchSpanProcessor(exporter, schedule_delay_millis=settings.export_delay_ms, max_queue_size=16_384)
         )
-    return Telemetry(provider, record_text=settings.record_text)
+    return Telemetry(provider, record_text=settings.record_text, metrics=metrics)
 
 
 def tracer(telemetry: Telemetry | None) -> trace.Tracer:

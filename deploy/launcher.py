@@ -18,8 +18,20 @@ from argo.errors import UnavailableError
 from argo.settings import ClientSettings
 from deploy.error import StackRunningError
 from deploy.layout import Layout, check_documents
-from deploy.plan import ORCHESTRATOR, RETRIEVER, ROOT, StackPlan, embedder_of, make_plan, set_ports, take_ports
+from deploy.plan import (
+    ORCHESTRATOR,
+    RETRIEVER,
+    ROOT,
+    StackPlan,
+    embedder_of,
+    make_plan,
+    metrics_ports,
+    set_ports,
+    take_metrics_ports,
+    take_ports,
+)
 from deploy.record import StackRecord, process_start, publish, read_record, write_record
+from deploy.scrape import publish_targets
 from deploy.settings import DeploySettings
 from deploy.stack import Stack
 from deploy.terminal import Terminal, shown
@@ -67,11 +79,15 @@ class Launcher:
             PortInUseError: A port is taken.
         """
         layout = self._layout(self._documents(docs))
-        return make_plan(self._settings, layout, take_ports(self._settings, ephemeral=ephemeral))
+        ports = take_ports(self._settings, ephemeral=ephemeral)
+        # A stack that lives for one question is gone before anyone reads its metrics.
+        metrics = {} if ephemeral else take_metrics_ports(self._settings, ports)
+        return make_plan(self._settings, layout, ports, metrics)
 
     def environment(self, docs: Path | None) -> StackPlan:
         """What `up` would run, whether or not its ports are free now."""
-        return make_plan(self._settings, self._layout(self._documents(docs)), set_ports(self._settings))
+        layout = self._layout(self._documents(docs))
+        return make_plan(self._settings, layout, set_ports(self._settings), metrics_ports(self._settings))
 
     def up(self, docs: Path | None) -> int:
         """Start a stack, index the documents, and keep it running until a signal.
@@ -121,7 +137,7 @@ class Launcher:
         def changed() -> None:
             write_record(self.state_dir, replace(record, pids=stack.pids))
 
-        with publish(self.state_dir, record):
+        with publish(self.state_dir, record), publish_targets(self.state_dir, plan.services):
             async with asyncio.TaskGroup() as group:
                 group.create_task(stack.supervise(changed))
                 await self._index_patiently(stack, plan)
@@ -135,6 +151,9 @@ class Launcher:
         where = "" if usual else f" --target {orchestrator} --retriever-target {retriever}"
         self._terminal.line(f'in another terminal: {shown(_ARGO)}{where} ask "What is the A1 interface for?"')
         self._terminal.line(f"where its time went: {shown(_ARGO)} trace --dir {shown(plan.layout.span_dir)}")
+        metrics = [f"http://{service.metrics_target}/metrics" for service in plan.services if service.metrics_target]
+        if metrics:
+            self._terminal.line(f"metrics for Prometheus: {' '.join(metrics)}")
 
     async def _index_patiently(self, stack: Stack, plan: StackPlan) -> None:
         from deploy.documents import index_documents

@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from argo.errors import InvalidArgumentError
 from deploy.error import PortInUseError
 from deploy.layout import Layout
 from deploy.settings import DeploySettings
 
-__all__ = ["SERVICES", "ServicePlan", "StackPlan", "embedder_of", "make_plan", "set_ports", "take_ports"]
+__all__ = [
+    "SERVICES",
+    "ServicePlan",
+    "StackPlan",
+    "embedder_of",
+    "make_plan",
+    "metrics_ports",
+    "set_ports",
+    "take_metrics_ports",
+    "take_ports",
+]
 
 ORCHESTRATOR: Final = "orchestrator"
 DECOMPOSER: Final = "decomposer"
@@ -36,6 +47,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 _FREE_PORTS: Final = range(20_000, 30_000)
 _FREE_TRIES: Final = 200
+_LAST_PORT: Final = 65_535
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,8 @@ class ServicePlan:
     target: str
     environment: Mapping[str, str]
     log_path: Path
+    metrics_target: str | None = None
+    """Where Prometheus reads its metrics; None where it serves none."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +105,57 @@ def take_ports(settings: DeploySettings, *, ephemeral: bool) -> dict[str, int]:
         }
 
 
-def _take(stack: contextlib.ExitStack, host: str, port: int, name: str) -> int:
+def metrics_ports(settings: DeploySettings) -> dict[str, int]:
+    """The metrics port of each service as it is set, taken or not; 0 where it is to be a free one, empty when off.
+
+    Raises:
+        InvalidArgumentError: One would be above the last port.
+    """
+    if not settings.metrics_offset:
+        return {}
+    ports = {name: port + settings.metrics_offset if port else 0 for name, port in set_ports(settings).items()}
+    for name, port in ports.items():
+        if port > _LAST_PORT:
+            raise InvalidArgumentError(
+                f"ARGO_DEPLOY_METRICS_OFFSET must leave the metrics port of {name} in 1..{_LAST_PORT}, got {port}"
+            )
+    return ports
+
+
+def take_metrics_ports(settings: DeploySettings, taken: Mapping[str, int]) -> dict[str, int]:
+    """The metrics port of each service, found to be free; empty when off.
+
+    Args:
+        settings: Host, ports and offset.
+        taken: The services' own ports.
+
+    Raises:
+        PortInUseError: Another process listens on one, or one is a service's own.
+    """
+    with contextlib.ExitStack() as stack:
+        # Held meanwhile, so that none of them is given out again.
+        for port in taken.values():
+            _bind(stack, settings.host, port)
+        return {
+            name: _take(stack, settings.host, port, name, "METRICS_OFFSET")
+            if port
+            else _take_free(stack, settings.host, name)
+            for name, port in metrics_ports(settings).items()
+        }
+
+
+def _take(stack: contextlib.ExitStack, host: str, port: int, name: str, setting: str = "") -> int:
     try:
         return _bind(stack, host, port)
     except OSError as error:
         raise PortInUseError(
             f"{name} needs port {port} on {host}: {os.strerror(error.errno or 0)}. Stop what listens there "
-            f"(ss -ltnp 'sport = :{port}' names it), or set ARGO_DEPLOY_{name.upper()}_PORT to another port "
-            "(0 takes a free one)"
+            f"(ss -ltnp 'sport = :{port}' names it), or set "
+            + (
+                f"ARGO_DEPLOY_{setting} to another number (0 serves no metrics)"
+                if setting
+                else f"ARGO_DEPLOY_{name.upper()}_PORT to another port (0 takes a free one)"
+            )
         ) from None
 
 
@@ -124,8 +181,18 @@ def _bind(stack: contextlib.ExitStack, host: str, port: int) -> int:
     return port
 
 
-def make_plan(settings: DeploySettings, layout: Layout, ports: Mapping[str, int]) -> StackPlan:
-    """Give every service its address, its files and the addresses of those it calls."""
+def make_plan(
+    settings: DeploySettings, layout: Layout, ports: Mapping[str, int], metrics: Mapping[str, int] | None = None
+) -> StackPlan:
+    """Give every service its address, its files and the addresses of those it calls.
+
+    Args:
+        settings: Host.
+        layout: Files.
+        ports: Of each service.
+        metrics: Metrics port of each service that serves any.
+    """
+    metrics = metrics or {}
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     targets = {name: f"{host}:{port}" for name, port in ports.items()}
     own: dict[str, dict[str, str]] = {
@@ -147,5 +214,11 @@ def make_plan(settings: DeploySettings, layout: Layout, ports: Mapping[str, int]
             **own[name],
             "ARGO_TELEMETRY_SPAN_DIR": str(layout.span_dir),
         }
-        services.append(ServicePlan(name, module, targets[name], environment, layout.log_dir / f"{name}.log"))
+        metrics_target: str | None = None
+        if name in metrics:
+            metrics_target = f"{host}:{metrics[name]}"
+            environment[f"ARGO_{name.upper()}_METRICS_HOST"] = settings.host
+            environment[f"ARGO_{name.upper()}_METRICS_PORT"] = str(metrics[name])
+        log_path = layout.log_dir / f"{name}.log"
+        services.append(ServicePlan(name, module, targets[name], environment, log_path, metrics_target))
     return StackPlan(layout, tuple(services))

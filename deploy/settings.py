@@ -36,6 +36,10 @@ class DeploySettings(BaseSettings):
     synthesizer_port: int = Field(default=50054, ge=0, le=65535)
     """Port of the synthesizer under `up`; 0 takes a free one."""
 
+    metrics_offset: int = Field(default=10, ge=0, le=10_000)
+    """Under `up`, metrics of a service are at its own port plus this, or at a free port where its own is set to 0; 0
+    switches metrics off."""
+
     start_timeout_s: float = Field(default=120.0, gt=0, le=3600)
     """Seconds within which every service must turn SERVING."""
 

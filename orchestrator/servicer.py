@@ -25,6 +25,7 @@ from argo.errors import (
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, types_pb2
 from orchestrator.loop import QuestionLoop
+from orchestrator.metric import PolicyMetrics, QuestionMetrics
 from orchestrator.peer import Peers
 from orchestrator.policy_upkeep import PolicyUpkeep
 from orchestrator.policy_view import policy_reply, report_request
@@ -72,6 +73,10 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._telemetry = telemetry
         self._describe = describe
         self._running = 0
+        self._metrics: QuestionMetrics | None = None
+        if telemetry.metrics is not None:
+            self._metrics = QuestionMetrics(telemetry.metrics, lambda: self._running)
+            telemetry.metrics.collect(PolicyMetrics(upkeep.book, settings.budget_ms).read)
 
     async def Ask(  # the generated base class names it
         self, request: orchestrator_pb2.AskRequest, context: _Context
@@ -188,7 +193,11 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             event.trace_id = trace_id
             return event
 
+        metrics = self._metrics
+
         def emit(event: orchestrator_pb2.AskEvent) -> None:
+            if metrics is not None and event.HasField("step_finished"):
+                metrics.stepped(question, event.step_finished)
             queue.put_nowait(stamp(event))
 
         async def work() -> None:
@@ -197,6 +206,8 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 answer = stamp(orchestrator_pb2.AskEvent(answer=await loop.run(recorded)))
                 # Recorded before it is sent: a caller that has the answer can always read it again.
                 await self._store.finish(question.session_id, answer)
+                if metrics is not None:
+                    metrics.answered(question, answer.answer)
                 queue.put_nowait(answer)
             except asyncio.CancelledError:
                 await self._store.interrupt(question.session_id)
@@ -210,7 +221,11 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             finally:
                 queue.put_nowait(None)
 
-        task = asyncio.create_task(work())
+        async def counted() -> None:
+            with contextlib.nullcontext() if metrics is None else metrics.counting(question):
+                await work()
+
+        task = asyncio.create_task(counted())
         try:
             while (event := await queue.get()) is not None:
                 yield event

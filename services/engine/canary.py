@@ -14,6 +14,7 @@ from typing import Final, cast
 
 from argo.errors import ArgoError
 from argo.v1 import types_pb2
+from services.engine.metric import EngineMetrics, GenerationMetrics
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, LanguageModel, Message, Sampling
 from services.engine.warm_up import finished
 
@@ -34,6 +35,7 @@ class WatchedModel:
 
     def __init__(self, model: LanguageModel) -> None:
         self._inner = model
+        self._metrics: GenerationMetrics | None = None
         self.last_sign_at = time.monotonic()
         """time.monotonic() when anything last came of a generation."""
 
@@ -64,14 +66,36 @@ class WatchedModel:
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
         """Yield what the engine yields, and note when."""
-        async with contextlib.aclosing(
-            cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
-        ) as parts:
+        async with contextlib.aclosing(self._measured(request)) as parts:
             async for part in parts:
                 # A generation that its time limit ended is no sign of life.
                 if isinstance(part, str) or part.finish_reason != "time":
                     self.last_sign_at = time.monotonic()
                 yield part
+
+    def measure(self, metrics: GenerationMetrics) -> None:
+        """Count generations from now on."""
+        self._metrics = metrics
+
+    async def _measured(self, request: GenerationRequest) -> AsyncGenerator[str | Generated, None]:
+        """Pass on what the engine yields, and count the generation where it is counted."""
+        parts = cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
+        metrics, began, finished = self._metrics, time.perf_counter(), False
+        try:
+            async with contextlib.aclosing(parts):
+                async for part in parts:
+                    if metrics is not None and isinstance(part, Generated):
+                        finished = True
+                        metrics.finished(request.kind, part, time.perf_counter() - began)
+                    yield part
+        except (asyncio.CancelledError, GeneratorExit):
+            if metrics is not None and not finished:
+                metrics.cancelled(request.kind)
+            raise
+        except BaseException as error:
+            if metrics is not None and not finished:
+                metrics.failed(request.kind, error)
+            raise
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text."""
@@ -97,12 +121,16 @@ class Canary:
         model: The engine.
         interval_s: Seconds of silence after which a token is asked for.
         timeout_s: Seconds in which it must come.
+        metrics: Where its outcome is noted; None for nowhere.
     """
 
-    def __init__(self, model: WatchedModel, interval_s: float, timeout_s: float) -> None:
+    def __init__(
+        self, model: WatchedModel, interval_s: float, timeout_s: float, metrics: EngineMetrics | None = None
+    ) -> None:
         self._model = model
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        self._metrics = metrics
 
     async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
         """Watch until cancelled.
@@ -126,12 +154,18 @@ class Canary:
 
     async def _sing(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
         serving = True
+        if self._metrics is not None:
+            self._metrics.serving(True)
         while True:
             silent_s = time.monotonic() - self._model.last_sign_at
             if serving and silent_s < self._interval_s:
                 await asyncio.sleep(self._interval_s - silent_s)
                 continue
             answered = await self._answered()
+            if self._metrics is not None:
+                self._metrics.serving(answered)
+                if not answered:
+                    self._metrics.canary_failed()
             if answered != serving:
                 serving = answered
                 _LOG.log(

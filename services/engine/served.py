@@ -10,6 +10,7 @@ from argo.telemetry import Telemetry
 from argo.v1 import types_pb2
 from services.engine.canary import Canary
 from services.engine.factory import make_model
+from services.engine.metric import EngineMetrics
 from services.engine.port import Generated, GenerationRequest, GenerationTiming
 from services.engine.profile import load_profile
 from services.engine.settings import EngineSettings
@@ -73,6 +74,9 @@ class ServedModel:
         self._settings = settings
         self.profile = load_profile(settings.profile)
         self.model = make_model(settings, telemetry)
+        self._metrics: EngineMetrics | None = None
+        if telemetry is not None and telemetry.metrics is not None:
+            self._metrics = EngineMetrics(telemetry.metrics, self.model)
         self.max_model_len = 0
         """Most tokens of a prompt and what follows it; 0 before the start, or where the engine does not say."""
         self._alone: Pace | None = None
@@ -94,6 +98,9 @@ class ServedModel:
         self.max_model_len = self.model.describe().max_model_len
         self._alone = await run_warm_up(self.model, requests, self._settings.expected_batch)
         self._running = RunningPace(self._alone)
+        if self._metrics is not None:
+            # Not before: the first call of a path may compile for seconds, which no question waits out.
+            self.model.measure(self._metrics.generations)
 
     async def whole(self, request: GenerationRequest) -> Generated:
         """The whole of one generation; its pace is noted."""
@@ -113,7 +120,8 @@ class ServedModel:
             EngineDeadError: Its core is gone for good.
         """
         settings = self._settings
-        await Canary(self.model, settings.canary_interval_s, settings.canary_timeout_s).watch(set_serving)
+        canary = Canary(self.model, settings.canary_interval_s, settings.canary_timeout_s, self._metrics)
+        await canary.watch(set_serving)
 
     def describe(self) -> types_pb2.EngineInfo:
         """What GetInfo says of the engine."""

@@ -11,7 +11,7 @@ from services.retriever.settings import RetrieverSettings
 
 
 def _make(settings: RetrieverSettings, telemetry: Telemetry) -> RetrieverProcess:
-    return RetrieverProcess(settings)
+    return RetrieverProcess(settings, telemetry)
 
 
 if __name__ == "__main__":

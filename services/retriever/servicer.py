@@ -12,10 +12,12 @@ from argo import limits
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from argo.rpc import Stopwatch
 from argo.server import Service
+from argo.telemetry import Telemetry
 from argo.v1 import retriever_pb2, retriever_pb2_grpc, types_pb2
 from services.retriever.chroma import open_embedded, open_server
 from services.retriever.embedder import resolve_embedder
 from services.retriever.frame import read_documents
+from services.retriever.metric import RetrieverMetrics
 from services.retriever.retriever import DocumentOutcome, IncomingDocument, Outcome, Retriever
 from services.retriever.search import Filter, RankedPassage
 from services.retriever.settings import RetrieverSettings
@@ -42,16 +44,25 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
     Args:
         settings: Defaults.
         describe: Makes this service's own ServiceInfo from its settings and collection.
+        metrics: Where searches are counted; None for nowhere.
     """
 
-    def __init__(self, settings: RetrieverSettings, describe: Callable[..., types_pb2.ServiceInfo]) -> None:
+    def __init__(
+        self,
+        settings: RetrieverSettings,
+        describe: Callable[..., types_pb2.ServiceInfo],
+        metrics: RetrieverMetrics | None = None,
+    ) -> None:
         self._settings = settings
         self._describe = describe
+        self._metrics = metrics
         self._retriever: Retriever | None = None
 
     def serve(self, retriever: Retriever) -> None:
         """Begin to answer from this retriever."""
         self._retriever = retriever
+        if self._metrics is not None:
+            self._metrics.show(retriever)
 
     @property
     def _ready(self) -> Retriever:
@@ -94,6 +105,8 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
 
         # A thread costs more than a search of a small collection.
         found = work() if retriever.quick([*texts, *foci]) else await asyncio.to_thread(work)
+        if self._metrics is not None:
+            self._metrics.searched(found, watch.elapsed_s)
         return retriever_pb2.SearchResponse(
             results=[
                 retriever_pb2.SearchResult(text=text, passages=[_passage(ranked, request.foci) for ranked in passages])
@@ -117,6 +130,8 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
                 batch = []
         if batch:
             outcomes += await asyncio.to_thread(retriever.ingest, batch)
+        if self._metrics is not None:
+            self._metrics.ingested(outcomes)
         return retriever_pb2.IngestResponse(
             outcomes=[
                 retriever_pb2.DocumentOutcome(
@@ -218,15 +233,17 @@ class RetrieverProcess(Service):
 
     Args:
         settings: Which collection and embedder.
+        telemetry: Where searches are counted; None for nowhere.
     """
 
     name = "retriever"
     full_name = "argo.v1.RetrieverService"
 
-    def __init__(self, settings: RetrieverSettings) -> None:
+    def __init__(self, settings: RetrieverSettings, telemetry: Telemetry | None = None) -> None:
         super().__init__()
         self._settings = settings
-        self._servicer = RetrieverServicer(settings, self.info)
+        metrics = None if telemetry is None or telemetry.metrics is None else RetrieverMetrics(telemetry.metrics)
+        self._servicer = RetrieverServicer(settings, self.info, metrics)
         self._retriever: Retriever | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import importlib
+import json
 import socket
 from pathlib import Path
 
 import pytest
 
+from argo.errors import InvalidArgumentError
 from argo.settings import load
 from deploy.error import PortInUseError
 from deploy.layout import Layout
-from deploy.plan import SERVICES, make_plan, set_ports, take_ports
+from deploy.plan import SERVICES, make_plan, metrics_ports, set_ports, take_metrics_ports, take_ports
+from deploy.scrape import publish_targets, targets_path
 from deploy.settings import DeploySettings
 
 _SETTINGS = {
@@ -60,14 +63,64 @@ def test_every_variable_that_a_service_is_given_is_one_of_its_settings(
     name: str, settings: DeploySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, cls = _SETTINGS[name]
-    plan = make_plan(settings, Layout(settings.state_dir, Path("/docs")), set_ports(settings))
+    layout = Layout(settings.state_dir, Path("/docs"))
+    plan = make_plan(settings, layout, set_ports(settings), metrics_ports(settings))
     environment = next(service.environment for service in plan.services if service.name == name)
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     loaded = load(getattr(importlib.import_module(module), cls))
     assert loaded.port == set_ports(settings)[name]
+    assert loaded.metrics_port == metrics_ports(settings)[name]
 
 
 def test_every_service_runs_as_a_module_that_exists() -> None:
     for module in SERVICES.values():
         assert importlib.util.find_spec(f"{module}.__main__") is not None
+
+
+def test_metrics_are_at_each_services_own_port_plus_the_offset(settings: DeploySettings) -> None:
+    ports, metrics = set_ports(settings), metrics_ports(settings)
+    assert metrics == {name: port + 10 for name, port in ports.items()}
+    plan = make_plan(settings, Layout(settings.state_dir, Path("/docs")), ports, metrics)
+    for service in plan.services:
+        assert service.metrics_target == f"127.0.0.1:{metrics[service.name]}"
+        assert service.environment[f"ARGO_{service.name.upper()}_METRICS_PORT"] == str(metrics[service.name])
+
+
+def test_metrics_are_at_free_ports_where_the_services_are_and_nowhere_at_an_offset_of_0(
+    settings: DeploySettings,
+) -> None:
+    free = settings.model_copy(update={f"{name}_port": 0 for name in SERVICES})
+    ports = take_ports(free, ephemeral=False)
+    metrics = take_metrics_ports(free, ports)
+    assert set(metrics) == set(SERVICES)
+    assert len({*ports.values(), *metrics.values()}) == 8
+    assert take_metrics_ports(free.model_copy(update={"metrics_offset": 0}), ports) == {}
+
+
+def test_a_taken_metrics_port_is_named_with_what_to_do(settings: DeploySettings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        free = {f"{name}_port": 0 for name in SERVICES}
+        taken = settings.model_copy(update=free | {"retriever_port": port - 10})
+        with pytest.raises(PortInUseError, match=f"retriever needs port {port}.*ARGO_DEPLOY_METRICS_OFFSET"):
+            take_metrics_ports(taken, take_ports(taken, ephemeral=True))
+
+
+def test_a_metrics_port_beyond_the_last_is_refused(settings: DeploySettings) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"METRICS_OFFSET must leave .* retriever in 1\.\.65535, got 65536"):
+        metrics_ports(settings.model_copy(update={"retriever_port": 65_526}))
+
+
+def test_prometheus_finds_the_metrics_of_a_running_stack_in_a_file_that_is_gone_with_it(
+    settings: DeploySettings, tmp_path: Path
+) -> None:
+    plan = make_plan(settings, Layout(tmp_path, Path("/docs")), set_ports(settings), metrics_ports(settings))
+    with publish_targets(tmp_path, plan.services):
+        named = json.loads(targets_path(tmp_path).read_text())
+        assert {entry["labels"]["service"]: entry["targets"] for entry in named} == {
+            name: [f"127.0.0.1:{port}"] for name, port in metrics_ports(settings).items()
+        }
+    assert not targets_path(tmp_path).exists()

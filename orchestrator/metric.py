@@ -1,0 +1,139 @@
+"""What the orchestrator counts of questions, and how it shows the policy in force."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from argo import limits
+from argo import metric as names
+from argo.errors import ArgoError
+from argo.metric import Metrics
+from argo.v1 import orchestrator_pb2, types_pb2
+from orchestrator.action_time import ActionTimes, AnswerMode
+from orchestrator.parameter import MdpParameters
+from orchestrator.policy_book import PolicyBook
+from orchestrator.question import Question
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+__all__ = ["PolicyMetrics", "QuestionMetrics"]
+
+_TERMINATE: Final = "terminate"
+
+
+class QuestionMetrics:
+    """Counts questions as they go and end.
+
+    Args:
+        metrics: Of this process.
+        running: How many are being answered; asked at each scrape.
+    """
+
+    def __init__(self, metrics: Metrics, running: Callable[[], int]) -> None:
+        self._questions = metrics.counter(names.QUESTIONS)
+        self._duration = metrics.histogram(names.QUESTION_DURATION)
+        self._first_delta = metrics.histogram(names.FIRST_DELTA)
+        self._budgeted = metrics.counter(names.BUDGETED_QUESTIONS)
+        self._missed = metrics.counter(names.BUDGET_MISSES)
+        self._budget_used = metrics.histogram(names.BUDGET_USED)
+        self._degraded = metrics.counter(names.DEGRADED_QUESTIONS)
+        self._degradations = metrics.counter(names.DEGRADATIONS)
+        self._actions = metrics.counter(names.ACTIONS)
+        self._progress = metrics.histogram(names.PROGRESS)
+        self._steps = metrics.histogram(names.QUESTION_STEPS)
+        self._searches = metrics.histogram(names.QUESTION_SEARCHES)
+        metrics.gauge(names.QUESTIONS_RUNNING).set_function(running)
+        # A counter that first shows at its first event has no rate from before it, and an alert would miss that one.
+        for kind in types_pb2.DegradationKind.values()[1:]:
+            self._degradations.labels(_word(types_pb2.DegradationKind.Name(kind), "DEGRADATION_KIND_"))
+
+    @contextlib.contextmanager
+    def counting(self, question: Question) -> Iterator[None]:
+        """Count a question whose answering the block is, where it ends without an answer."""
+        strategy = question.strategy.name
+        # These begin to show before their first event, for the reason above.
+        self._budgeted.labels(strategy)
+        self._missed.labels(strategy)
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._questions.labels(strategy, "interrupted", "caller").inc()
+            raise
+        except ArgoError as error:
+            self._questions.labels(strategy, "failed", error.code.name.lower()).inc()
+            raise
+        except Exception:
+            self._questions.labels(strategy, "failed", "internal").inc()
+            raise
+
+    def stepped(self, question: Question, step: orchestrator_pb2.StepFinished) -> None:
+        """A step was finished."""
+        action = _word(types_pb2.Action.Name(step.action), "ACTION_")
+        self._actions.labels(question.strategy.name, action).inc()
+
+    def answered(self, question: Question, answer: orchestrator_pb2.Answer) -> None:
+        """A question was answered."""
+        strategy, total_s = question.strategy.name, answer.timing.total_s
+        ended_by = _word(orchestrator_pb2.EndReason.Name(answer.end_reason), "END_REASON_")
+        self._questions.labels(strategy, "abstained" if answer.abstained else "answered", ended_by).inc()
+        self._duration.labels(strategy, question.mode.value).observe(total_s)
+        if answer.timing.HasField("time_to_first_delta_s"):
+            self._first_delta.observe(answer.timing.time_to_first_delta_s)
+        if question.budget_s is not None:
+            self._budgeted.labels(strategy).inc()
+            self._budget_used.observe(total_s / question.budget_s)
+            if not answer.within_budget:
+                self._missed.labels(strategy).inc()
+        if answer.degradations:
+            self._degraded.inc()
+        for entry in answer.degradations:
+            self._degradations.labels(_word(types_pb2.DegradationKind.Name(entry.kind), "DEGRADATION_KIND_")).inc()
+        self._actions.labels(strategy, _TERMINATE).inc()
+        self._progress.observe(answer.progress)
+        self._steps.observe(answer.steps)
+        self._searches.observe(answer.searches)
+
+
+class PolicyMetrics:
+    """The thresholds of the policies in force at one time left, for every number of foci.
+
+    Args:
+        book: The policies.
+        budget_ms: The orchestrator's default; 0 shows those without a budget.
+    """
+
+    def __init__(self, book: PolicyBook, budget_ms: int) -> None:
+        self._book = book
+        self._time_left_s = budget_ms / 1000 or None
+        self._seen: tuple[MdpParameters, ActionTimes] | None = None
+        self._families: list[Metric] = []
+
+    def read(self) -> Iterable[Metric]:
+        """The gauges; made anew only where the book was solved anew, since that takes 10 ms."""
+        in_force = (self._book.parameters, self._book.times)
+        if self._seen is None or any(now is not then for now, then in zip(in_force, self._seen, strict=True)):
+            self._families = self._make()
+            self._seen = in_force
+        return self._families
+
+    def _make(self) -> list[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        shown = (names.THETA_CONT, names.THETA_STAR, names.TWO_THRESHOLDS)
+        families = [GaugeMetricFamily(each.name, each.help, labels=each.labels) for each in shown]
+        for n_foci in range(limits.FOCI[0], limits.FOCI[1] + 1):
+            for mode in AnswerMode:
+                found = self._book.report(n_foci=n_foci, mode=mode, time_left_s=self._time_left_s).thresholds
+                values = (found.theta_cont, found.theta_star, float(found.describes_table))
+                for family, value in zip(families, values, strict=True):
+                    family.add_metric((str(n_foci), mode.value), value)
+        return list(families)
+
+
+def _word(name: str, prefix: str) -> str:
+    """An enum's name on the wire as a label."""
+    return name.removeprefix(prefix).lower()
