@@ -20,6 +20,7 @@ _DECISION_PROCESS = (
     "orchestrator.pace",
     "orchestrator.parameter",
     "orchestrator.policy",
+    "orchestrator.policy_book",
     "orchestrator.policy_file",
     "orchestrator.progress",
     "orchestrator.quality",
