@@ -12,13 +12,14 @@ from bench.command.capacity import capacity
 from bench.command.latency import latency
 from bench.command.overhead import overhead
 from bench.command.policy import policy
+from bench.command.profiles import profiles
 from bench.command.retrieval import retrieval
 from bench.command.strategies import strategies
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (latency, capacity, strategies, retrieval, overhead):
+for command in (latency, profiles, capacity, strategies, retrieval, overhead):
     app.command()(command)
 app.add_typer(policy, name="policy")
 
