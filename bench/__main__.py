@@ -9,6 +9,7 @@ from types import FrameType
 import typer
 
 from bench.command.capacity import capacity
+from bench.command.evidence_set import evidence_set
 from bench.command.latency import latency
 from bench.command.overhead import overhead
 from bench.command.policy import policy
@@ -19,7 +20,7 @@ from bench.command.strategies import strategies
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (latency, profiles, capacity, strategies, retrieval, overhead):
+for command in (latency, profiles, capacity, strategies, retrieval, overhead, evidence_set):
     app.command()(command)
 app.add_typer(policy, name="policy")
 
