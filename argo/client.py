@@ -22,6 +22,7 @@ from argo.errors import ArgoError, DeadlineExceededError, InternalError, Invalid
 from argo.ingest import Ingester, OnProgress, delete_documents, list_documents
 from argo.limits import check_budget_ms, check_range
 from argo.probe import PROBE_TIMEOUT_S, check, peer_health, service_health
+from argo.replica import Replicas
 from argo.result import (
     Answer,
     AnswerMode,
@@ -34,9 +35,10 @@ from argo.result import (
     SessionStatus,
     SessionSummary,
 )
-from argo.rpc import Caller, TlsFiles, channel, check_target
+from argo.rpc import TlsFiles
 from argo.service import HealthReport, OrchestratorInfo
 from argo.settings import ClientSettings, load
+from argo.target import addresses, check_target
 from argo.telemetry import Telemetry, tracer
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, retriever_pb2, retriever_pb2_grpc, types_pb2
 
@@ -67,13 +69,15 @@ class Client:
         >>> asyncio.run(main())  # doctest: +SKIP
     """
 
-    def __init__(self, orchestrator: Caller, retriever: Caller, telemetry: Telemetry | None) -> None:
-        self._orchestrator = orchestrator
-        self._retriever = retriever
+    def __init__(self, orchestrators: Replicas, retrievers: Replicas, telemetry: Telemetry | None) -> None:
+        self._orchestrators = orchestrators
+        self._retrievers = retrievers
+        self._orchestrator = orchestrators.together
+        self._retriever = retrievers.together
         self._tracer = tracer(telemetry)
         # The generated stubs carry no annotations.
-        self._questions: Any = orchestrator_pb2_grpc.OrchestratorServiceStub(orchestrator.channel)
-        self._documents: Any = retriever_pb2_grpc.RetrieverServiceStub(retriever.channel)
+        self._questions: Any = orchestrator_pb2_grpc.OrchestratorServiceStub(self._orchestrator.channel)
+        self._documents: Any = retriever_pb2_grpc.RetrieverServiceStub(self._retriever.channel)
 
     @classmethod
     def connect(
@@ -90,8 +94,9 @@ class Client:
         Nothing is sent yet: the channels connect on first use and reconnect by themselves.
 
         Args:
-            target: Address of the orchestrator, host:port. What is left out here comes from ARGO_CLIENT_*.
-            retriever_target: Address of the retriever, for documents and searches.
+            target: Address of the orchestrator, host:port; several as "10.0.0.1:50051,10.0.0.2:50051", or a name that
+                resolves to all of them as "dns:///name:port". What is left out here comes from ARGO_CLIENT_*.
+            retriever_target: Address of the retriever, or of several, for documents and searches.
             token: Bearer token to send; needs TLS unless both addresses are loopback.
             tls: PEM files; None for a connection in the clear.
             telemetry: Where the root span of each question goes; None for nowhere.
@@ -110,9 +115,9 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close both channels; running calls are cancelled."""
-        await self._orchestrator.close()
-        await self._retriever.close()
+        """Close every channel; running calls are cancelled."""
+        await self._orchestrators.close()
+        await self._retrievers.close()
 
     async def ask(
         self,
@@ -390,20 +395,26 @@ class Client:
         return convert.collection_info(reply.collection)
 
     async def health(self) -> HealthReport:
-        """How every service is; never raises for a service that is down."""
-        orchestrator, retriever = await asyncio.gather(
-            check("orchestrator", self._orchestrator), check("retriever", self._retriever)
-        )
-        services = [orchestrator, retriever]
-        if orchestrator.serving:
+        """How every service is, each replica of it; never raises for one that is down.
+
+        What is behind the orchestrators is as the first of them sees it that serves.
+        """
+        asked = [("orchestrator", caller) for caller in self._orchestrators.each]
+        asked += [("retriever", caller) for caller in self._retrievers.each]
+        services = list(await asyncio.gather(*(check(name, caller) for name, caller in asked)))
+        for place, caller in enumerate(self._orchestrators.each):
+            if not services[place].serving:
+                continue
+            questions: Any = orchestrator_pb2_grpc.OrchestratorServiceStub(caller.channel)
             try:
-                info = await self._ask_one(
-                    "GetInfo", self._questions.GetInfo, types_pb2.GetInfoRequest(), PROBE_TIMEOUT_S
+                info = await caller.unary(
+                    f"{_ORCHESTRATOR}/GetInfo", questions.GetInfo, types_pb2.GetInfoRequest(), PROBE_TIMEOUT_S
                 )
             except ArgoError as error:
-                services[0] = service_health("orchestrator", self._orchestrator, "NOT_SERVING", error.message)
+                services[place] = service_health("orchestrator", caller, "NOT_SERVING", error.message)
             else:
                 services.extend(peer_health(convert.orchestrator_info(info)))
+                break
         return HealthReport(services=tuple(services))
 
     async def wait_until_serving(self, timeout_s: float) -> HealthReport:
@@ -470,12 +481,13 @@ class Connecting:
         tls = self._tls
         if tls is None and settings.tls_ca is not None:
             tls = TlsFiles(settings.tls_ca, settings.tls_certificate, settings.tls_key)
-        exposed = [address for address in (target, retriever_target) if not address.startswith(_LOOPBACK)]
+        every = [*addresses(target), *addresses(retriever_target)]
+        exposed = [address for address in every if not address.startswith(_LOOPBACK)]
         if token and tls is None and exposed:
             raise InvalidArgumentError(f"token needs TLS, or it would be sent in the clear to {exposed[0]}")
         return self._make(
-            Caller(channel(target, tls), target, self._telemetry, token),
-            Caller(channel(retriever_target, tls), retriever_target, self._telemetry, token),
+            Replicas(target, self._telemetry, tls=tls, token=token),
+            Replicas(retriever_target, self._telemetry, tls=tls, token=token),
             self._telemetry,
         )
 

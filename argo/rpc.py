@@ -33,6 +33,7 @@ from argo.errors import (
 )
 from argo.server_metric import CallTimes, measured_streaming, measured_unary
 from argo.server_span import traced_streaming, traced_unary
+from argo.target import grpc_name, is_replicated
 from argo.telemetry import Telemetry, tracer
 
 __all__ = [
@@ -42,7 +43,6 @@ __all__ = [
     "TlsFiles",
     "channel",
     "channel_options",
-    "check_target",
     "error_from_rpc",
     "remaining_s",
     "server_options",
@@ -60,14 +60,20 @@ _MARGIN_S: Final = 0.005
 """Taken off a deadline at each hop, so that the inner call ends before the outer one."""
 
 
-def _service_config() -> str:
+def _service_config(*, by_health: bool) -> str:
     # Ask, ResumeSession and DeleteSession are not repeated for the caller: a question may have begun.
     names: list[dict[str, str]] = [{"service": name} for name in _RETRIED_SERVICES]
     names += [{"service": "argo.v1.OrchestratorService", "method": m} for m in _RETRIED_ORCHESTRATOR_METHODS]
+    # A replica that is NOT_SERVING gets no call. Where there is no other, it gets them all: a service whose engine is
+    # ill still answers by its own fallback, which is better than none.
+    health = {"healthCheckConfig": {"serviceName": ""}} if by_health else {}
     return json.dumps(
         {
             "loadBalancingConfig": [{"round_robin": {}}],
-            "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.2},
+            # A replica that dies fails all of its calls at once, as many as an orchestrator has under way, and each
+            # of them is to be tried on another; half of the tokens may be spent so before gRPC stops trying.
+            "retryThrottling": {"maxTokens": 1000, "tokenRatio": 1},
+            **health,
             "methodConfig": [
                 {
                     "name": names,
@@ -84,10 +90,14 @@ def _service_config() -> str:
     )
 
 
-def channel_options() -> list[tuple[str, int | str]]:
-    """Options of every client channel; sizes are those of :mod:`argo.limits`."""
+def channel_options(*, by_health: bool = False) -> list[tuple[str, int | str]]:
+    """Options of every client channel; sizes are those of :mod:`argo.limits`.
+
+    Args:
+        by_health: Call only replicas that are SERVING.
+    """
     return [
-        ("grpc.service_config", _service_config()),
+        ("grpc.service_config", _service_config(by_health=by_health)),
         ("grpc.enable_retries", 1),
         ("grpc.max_send_message_length", limits.REQUEST_BYTES),
         ("grpc.max_receive_message_length", limits.REPLY_BYTES),
@@ -149,22 +159,19 @@ def _read(field: str, path: Path) -> bytes:
         raise InvalidArgumentError(f"{field} must be a readable PEM file, got {path}: {error.strerror}") from None
 
 
-def check_target(field: str, target: str) -> str:
-    """Return the address, or raise InvalidArgumentError unless it is host:port or a gRPC name with a scheme."""
-    if "://" in target or target.startswith(("unix:", "dns:", "ipv4:", "ipv6:")):
-        return target
-    host, separator, port = target.rpartition(":")
-    if not separator or not host or not port.isdigit() or not 1 <= int(port) <= 65535:
-        raise InvalidArgumentError(f"{field} must be host:port with a port in 1..65535, got {target!r}")
-    return target
+def channel(target: str, tls: TlsFiles | None = None, *, by_health: bool | None = None) -> grpc.aio.Channel:
+    """Open a channel; it connects on first use and reconnects by itself.
 
-
-def channel(target: str, tls: TlsFiles | None = None) -> grpc.aio.Channel:
-    """Open a channel; it connects on first use and reconnects by itself."""
-    options = cast("Sequence[tuple[str, Any]]", channel_options())
+    Args:
+        target: Checked by :func:`argo.target.check_target`; calls go round all that it stands for.
+        tls: PEM files; None for a connection in the clear.
+        by_health: Call only replicas that are SERVING; None for where the target may stand for several.
+    """
+    by_health = is_replicated(target) if by_health is None else by_health
+    options = cast("Sequence[tuple[str, Any]]", channel_options(by_health=by_health))
     if tls is not None:
-        return grpc.aio.secure_channel(target, tls.credentials(), options=options)
-    return grpc.aio.insecure_channel(target, options=options)
+        return grpc.aio.secure_channel(grpc_name(target), tls.credentials(), options=options)
+    return grpc.aio.insecure_channel(grpc_name(target), options=options)
 
 
 def error_from_rpc(error: grpc.aio.AioRpcError, method: str, target: str, timeout_s: float | None = None) -> ArgoError:

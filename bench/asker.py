@@ -13,7 +13,8 @@ from argo import request as wire
 from argo.client import Client
 from argo.errors import InternalError
 from argo.result import Answer, AskLimits
-from argo.rpc import Caller, channel, check_target
+from argo.rpc import Caller, channel
+from argo.target import check_target
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc
 
 __all__ = ["AskRequest", "Asked", "Asker", "SdkAsker", "StubAsker"]

@@ -7,13 +7,12 @@ import sys
 from argo.server import run
 from argo.telemetry import Telemetry
 from orchestrator.service import Orchestrator
-from orchestrator.session_sqlite import SqliteSessionStore
+from orchestrator.session_factory import make_store
 from orchestrator.settings import OrchestratorSettings
 
 
 def _make(settings: OrchestratorSettings, telemetry: Telemetry) -> Orchestrator:
-    store = SqliteSessionStore(settings.session_path, settings.session_ttl_s, settings.session_most)
-    return Orchestrator(settings, telemetry, store)
+    return Orchestrator(settings, telemetry, make_store(settings))
 
 
 if __name__ == "__main__":

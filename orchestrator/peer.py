@@ -18,7 +18,9 @@ from argo.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from argo.rpc import Caller, channel, check_target
+from argo.replica import Replicas
+from argo.rpc import Caller
+from argo.target import check_target
 from argo.telemetry import Telemetry
 from argo.v1 import (
     decomposer_pb2,
@@ -96,21 +98,25 @@ class Peers:
     """
 
     def __init__(self, settings: OrchestratorSettings, telemetry: Telemetry) -> None:
-        self._decomposer = self._caller("decomposer_target", settings.decomposer_target, telemetry)
-        self._retriever = self._caller("retriever_target", settings.retriever_target, telemetry)
-        self._synthesizer = self._caller("synthesizer_target", settings.synthesizer_target, telemetry)
+        self._replicas = {
+            name: Replicas(check_target(f"{name}_target", target), telemetry)
+            for name, target in (
+                ("decomposer", settings.decomposer_target),
+                ("retriever", settings.retriever_target),
+                ("synthesizer", settings.synthesizer_target),
+            )
+        }
+        self._decomposer = self._replicas["decomposer"].together
+        self._retriever = self._replicas["retriever"].together
+        self._synthesizer = self._replicas["synthesizer"].together
         self._decomposer_stub = decomposer_pb2_grpc.DecomposerServiceStub(self._decomposer.channel)
         self._retriever_stub = retriever_pb2_grpc.RetrieverServiceStub(self._retriever.channel)
         self._synthesizer_stub = synthesizer_pb2_grpc.SynthesizerServiceStub(self._synthesizer.channel)
 
-    @staticmethod
-    def _caller(field: str, target: str, telemetry: Telemetry) -> Caller:
-        return Caller(channel(check_target(field, target)), target, telemetry)
-
     async def close(self) -> None:
         """Close the channels."""
-        for caller in (self._decomposer, self._retriever, self._synthesizer):
-            await caller.close()
+        for replicas in self._replicas.values():
+            await replicas.close()
 
     async def plan_foci(
         self, request: decomposer_pb2.PlanFociRequest, timeout_s: float, hops: HopLog
@@ -182,14 +188,19 @@ class Peers:
         )
 
     async def describe(self) -> list[orchestrator_pb2.PeerInfo]:
-        """Health and self-description of each peer; one that cannot be reached is listed as UNREACHABLE."""
+        """Health and self-description of each replica; one that cannot be reached is listed as UNREACHABLE."""
+        stubs: dict[str, Any] = {
+            "decomposer": decomposer_pb2_grpc.DecomposerServiceStub,
+            "retriever": retriever_pb2_grpc.RetrieverServiceStub,
+            "synthesizer": synthesizer_pb2_grpc.SynthesizerServiceStub,
+        }
         return list(
             await asyncio.gather(
-                _describe("decomposer", "argo.v1.DecomposerService", self._decomposer, self._decomposer_stub.GetInfo),
-                _describe("retriever", "argo.v1.RetrieverService", self._retriever, self._retriever_stub.GetInfo),
-                _describe(
-                    "synthesizer", "argo.v1.SynthesizerService", self._synthesizer, self._synthesizer_stub.GetInfo
-                ),
+                *(
+                    _describe(name, caller, stubs[name](caller.channel).GetInfo)
+                    for name, replicas in self._replicas.items()
+                    for caller in replicas.each
+                )
             )
         )
 
@@ -206,7 +217,7 @@ async def _logged(
 ) -> _R:
     start_s = hops.now_s()
     try:
-        reply = await caller.unary(f"argo.v1.{service.capitalize()}Service/{name}", stub, request, timeout_s)
+        reply = await caller.unary(f"{_full_name(service)}/{name}", stub, request, timeout_s)
     except ArgoError as error:
         hops.add(service, name, step, start_s, None, error.code.name)
         raise
@@ -217,7 +228,12 @@ async def _logged(
     return reply
 
 
-async def _describe(service: str, full_name: str, caller: Caller, get_info: Any) -> orchestrator_pb2.PeerInfo:
+def _full_name(service: str) -> str:
+    return f"argo.v1.{service.capitalize()}Service"
+
+
+async def _describe(service: str, caller: Caller, get_info: Any) -> orchestrator_pb2.PeerInfo:
+    full_name = _full_name(service)
     described = orchestrator_pb2.PeerInfo(service=service, target=caller.target, health="UNREACHABLE")
     try:
         reply = await caller.unary(

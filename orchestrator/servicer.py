@@ -285,6 +285,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             "kept_words": str(settings.kept_words),
             "close_relevance": str(settings.close_relevance),
             "close_confidence": str(settings.close_confidence),
+            "sessions": "sqlite" if settings.session_url is None else "redis",
             "policy": self._upkeep.origin,
             "reason_available": str(self._book.reason_available).lower(),
         }

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
-import math
 import sqlite3
 import time
 from pathlib import Path
 from typing import Final
 
-from argo.errors import InvalidArgumentError, NotFoundError, NotReadyError
+from argo.errors import NotFoundError, NotReadyError
 from argo.v1 import orchestrator_pb2, session_pb2
 from orchestrator.session import SessionPage, SessionRecord, SessionStatus
 from orchestrator.session_file import SessionFile
+from orchestrator.session_page import decode_token, encode_token
 
 __all__ = ["SqliteSessionStore"]
 
@@ -139,7 +136,7 @@ class SqliteSessionStore:
 
     async def list(self, page_size: int, page_token: str, status: SessionStatus | None) -> SessionPage:
         """A page of sessions, newest first."""
-        before = _decode_token(page_token) if page_token else (float("inf"), "")
+        before = decode_token(page_token)
 
         def work(db: sqlite3.Connection) -> SessionPage:
             rows = db.execute(
@@ -149,7 +146,7 @@ class SqliteSessionStore:
             ).fetchall()
             records = [_record(row, ()) for row in rows[:page_size]]
             more = len(rows) > page_size
-            token = _encode_token(records[-1].created_at_s, records[-1].session_id) if more else ""
+            token = encode_token(records[-1].created_at_s, records[-1].session_id) if more else ""
             return SessionPage(records, token)
 
         return await self._file.run(work)
@@ -223,15 +220,3 @@ def _record(row: tuple[object, ...], steps: list[tuple[bytes]] | tuple[()]) -> S
 def _bytes(value: object) -> bytes:
     assert isinstance(value, bytes), "a STRICT table holds blobs as bytes"
     return value
-
-
-def _encode_token(created_at_s: float, session_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{created_at_s!r} {session_id}".encode()).decode()
-
-
-def _decode_token(token: str) -> tuple[float, str]:
-    with contextlib.suppress(binascii.Error, UnicodeDecodeError, ValueError):
-        created, separator, session_id = base64.urlsafe_b64decode(token.encode()).decode().partition(" ")
-        if separator and math.isfinite(float(created)):
-            return float(created), session_id
-    raise InvalidArgumentError(f"page_token must be one that ListSessions returned, got {token[:80]!r}")

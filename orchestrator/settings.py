@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from argo import limits
@@ -32,7 +32,17 @@ class OrchestratorSettings(ServerSettings):
     """Address of the synthesizer."""
 
     session_path: Path = Path(".argo/sessions.db")
-    """SQLite file of the sessions; one orchestrator owns it."""
+    """SQLite file of the sessions; one orchestrator owns it. Unused with `session_url`."""
+
+    session_url: SecretStr | None = None
+    """Redis server of the sessions, for several orchestrators: redis://user:password@host:6379/0, or rediss:// for TLS,
+    with ?ssl_ca_certs=/path/ca.pem for an authority of your own. None keeps them in `session_path`."""
+
+    session_prefix: str = Field(default="argo", pattern=r"^[a-zA-Z0-9._-]{1,64}$")
+    """Of every key in Redis, so that several stacks can share a server."""
+
+    session_lease_s: float = Field(default=3.0, ge=0.5, le=60)
+    """With Redis: seconds without a sign of life after which an orchestrator's running questions can be resumed."""
 
     session_ttl_s: float = Field(default=7 * 24 * 3600.0, gt=0)
     """Seconds after its last change at which a session may be pruned."""

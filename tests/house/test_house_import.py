@@ -35,6 +35,7 @@ _DECISION_PROCESS = (
 _ADAPTERS: dict[str, tuple[str, ...]] = {
     "chromadb": ("services.retriever.chroma",),
     "openai": ("services.engine.openai_engine", "services.engine.openai_error", "services.engine.openai_server"),
+    "redis": ("orchestrator.session_server",),
     "sentence_transformers": ("services.retriever.embedder.sentence_transformer",),
     "torch": (),
     "vllm": ("services.engine.vllm_engine",),
@@ -45,7 +46,7 @@ _ADAPTERS: dict[str, tuple[str, ...]] = {
 _EXTRAS = {
     "argo": (),
     "deploy": (),
-    "orchestrator": ("orchestrator",),
+    "orchestrator": ("orchestrator", "redis"),
     "services.engine": ("llm", "openai", "fetch", "modelscope"),
     "services.lexicon": ("builtin",),
     "services.decomposer": ("builtin",),

@@ -1,4 +1,4 @@
-"""The session store on SQLite, against the port's promises."""
+"""The session store on SQLite: its file, who may read it, and what is found in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from argo.errors import InvalidArgumentError, NotFoundError, NotReadyError
+from argo.errors import NotReadyError
 from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
 from orchestrator.session import SessionStatus
 from orchestrator.session_sqlite import SqliteSessionStore
@@ -34,67 +34,6 @@ def step(index: int, text: str = "find") -> session_pb2.RecordedStep:
     )
 
 
-async def test_a_session_is_read_back_as_it_was_recorded(store: SqliteSessionStore) -> None:
-    assert await store.begin("s1", REQUEST) is None
-    plan = session_pb2.RecordedPlan(foci=[types_pb2.Focus(id="f1", text="alpha")])
-    await store.plan("s1", plan)
-    await store.step("s1", step(1))
-    await store.step("s1", step(2))
-    record = await store.get("s1")
-    assert record.status is SessionStatus.RUNNING
-    assert record.request == REQUEST
-    assert record.plan == plan
-    assert list(record.steps) == [step(1), step(2)]
-    assert record.step_count == 2
-    assert record.expires_at_s == pytest.approx(record.updated_at_s + HOUR_S)
-    event = orchestrator_pb2.AskEvent(session_id="s1", answer=orchestrator_pb2.Answer(text="it"))
-    await store.finish("s1", event)
-    assert (await store.get("s1")).status is SessionStatus.FINISHED
-    assert (await store.get("s1")).answer == event
-
-
-async def test_an_id_in_use_returns_what_is_there_and_changes_nothing(store: SqliteSessionStore) -> None:
-    await store.begin("s1", REQUEST)
-    there = await store.begin("s1", orchestrator_pb2.AskRequest(question="Another?"))
-    assert there is not None
-    assert there.request == REQUEST
-
-
-async def test_a_step_recorded_twice_keeps_the_first(store: SqliteSessionStore) -> None:
-    await store.begin("s1", REQUEST)
-    await store.step("s1", step(1, "first"))
-    await store.step("s1", step(1, "second"))
-    assert list((await store.get("s1")).steps) == [step(1, "first")]
-
-
-async def test_a_running_session_is_interrupted_and_any_other_is_left(store: SqliteSessionStore) -> None:
-    await store.begin("s1", REQUEST)
-    await store.interrupt("s1")
-    assert (await store.get("s1")).status is SessionStatus.INTERRUPTED
-    await store.begin("s2", REQUEST)
-    await store.fail("s2", "UNAVAILABLE", "gone")
-    await store.interrupt("s2")
-    record = await store.get("s2")
-    assert (record.status, record.error_code, record.error_message) == (SessionStatus.FAILED, "UNAVAILABLE", "gone")
-
-
-async def test_an_interrupted_session_is_resumed_once(store: SqliteSessionStore) -> None:
-    await store.begin("s1", REQUEST)
-    with pytest.raises(NotReadyError, match="s1 is running; only an interrupted one can be resumed"):
-        await store.resume("s1")
-    await store.interrupt("s1")
-    await store.resume("s1")
-    with pytest.raises(NotReadyError, match="s1 is running"):
-        await store.resume("s1")
-    assert (await store.get("s1")).resumed == 1
-
-
-async def test_an_unknown_session_is_named(store: SqliteSessionStore) -> None:
-    for call in (store.get, store.resume, store.delete):
-        with pytest.raises(NotFoundError, match="'nobody' is not known"):
-            await call("nobody")
-
-
 async def test_what_a_dead_orchestrator_left_running_is_interrupted_when_the_file_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     first = SqliteSessionStore(path, HOUR_S)
@@ -109,55 +48,6 @@ async def test_what_a_dead_orchestrator_left_running_is_interrupted_when_the_fil
     assert record.status is SessionStatus.INTERRUPTED
     assert list(record.steps) == [step(1)]
     await second.close()
-
-
-async def test_pages_hold_every_session_once_newest_first(store: SqliteSessionStore) -> None:
-    names = [f"s{n}" for n in range(7)]
-    for name in names:
-        await store.begin(name, REQUEST)
-    listed, token, pages = [], "", 0
-    while True:
-        page = await store.list(3, token, None)
-        listed += [record.session_id for record in page.sessions]
-        pages += 1
-        token = page.next_page_token
-        if not token:
-            break
-    assert listed == names[::-1]
-    assert pages == 3
-
-
-async def test_a_full_last_page_has_no_token(store: SqliteSessionStore) -> None:
-    for n in range(2):
-        await store.begin(f"s{n}", REQUEST)
-    assert (await store.list(2, "", None)).next_page_token == ""
-
-
-async def test_a_list_is_narrowed_to_a_status(store: SqliteSessionStore) -> None:
-    for n in range(3):
-        await store.begin(f"s{n}", REQUEST)
-    await store.interrupt("s1")
-    page = await store.list(10, "", SessionStatus.INTERRUPTED)
-    assert [record.session_id for record in page.sessions] == ["s1"]
-
-
-@pytest.mark.parametrize("token", ["x", "AAAA", "bm90IGEgdG9rZW4=", "é", "a" * 300])
-async def test_a_foreign_page_token_is_refused(store: SqliteSessionStore, token: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="page_token must be one that ListSessions returned"):
-        await store.list(10, token, None)
-
-
-async def test_a_deleted_session_is_gone_with_its_steps(store: SqliteSessionStore) -> None:
-    await store.begin("s1", REQUEST)
-    await store.step("s1", step(1))
-    with pytest.raises(NotReadyError, match="s1 is running; cancel it before deleting it"):
-        await store.delete("s1")
-    await store.interrupt("s1")
-    await store.delete("s1")
-    with pytest.raises(NotFoundError):
-        await store.get("s1")
-    assert await store.begin("s1", REQUEST) is None
-    assert not (await store.get("s1")).steps
 
 
 async def test_sessions_past_their_time_are_pruned_but_never_a_running_one(tmp_path: Path) -> None:
@@ -175,27 +65,6 @@ async def test_sessions_past_their_time_are_pruned_but_never_a_running_one(tmp_p
     await later.begin("new", REQUEST)
     assert [record.session_id for record in (await later.list(10, "", None)).sessions] == ["new", "running"]
     await later.close()
-
-
-async def test_of_more_sessions_than_are_kept_the_oldest_go_but_never_a_running_one(tmp_path: Path) -> None:
-    path = tmp_path / "sessions.db"
-    first = SqliteSessionStore(path, HOUR_S)
-    await first.open()
-    for name in ("running", "old", "middle", "young"):
-        await first.begin(name, REQUEST)
-        await first.fail(name, "INTERNAL", "")
-    await first.close()
-    with sqlite3.connect(path) as file:
-        file.execute("UPDATE session SET status = 'interrupted' WHERE session_id = 'running'")
-    file.close()
-    capped = SqliteSessionStore(path, HOUR_S, most=2)
-    await capped.open()
-    await capped.resume("running")
-    # Pruned before it is written itself.
-    await capped.begin("new", REQUEST)
-    kept = [record.session_id for record in (await capped.list(10, "", None)).sessions]
-    assert kept == ["new", "young", "middle", "running"]
-    await capped.close()
 
 
 async def test_becoming_interrupted_is_a_change_that_puts_the_expiry_off(tmp_path: Path) -> None:
