@@ -16,6 +16,7 @@ EMBEDDER_VENV ?= .venv-embedder
 EMBEDDER_STAMP := $(EMBEDDER_VENV)/.argo-embedder
 VLLM_VENV ?= .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.argo-vllm
+SYSTEM_PROGRAMS := redis-server
 RUN_EXTRAS := orchestrator,builtin,retriever
 
 # A question may hold quotes, dollars and apostrophes. It is taken as it was typed (value), never expanded by make,
@@ -49,7 +50,13 @@ setup: $(RUN_STAMP) ## Set up what `make ask` and `make up` need, and nothing el
 
 .PHONY: test
 test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: ARGS="-k name" optional
-	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder" $(ARGS)
+	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder and not system" $(ARGS)
+
+.PHONY: test-system
+test-system: $(DEV_STAMP) ## Run the tests on servers of Debian's packages: redis-server
+	@for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || { \
+	  echo "make test-system needs $$program; on Debian and Ubuntu: apt install $$program" >&2; exit 1; }; done
+	@$(BIN)/python -m pytest -m system $(ARGS)
 
 .PHONY: test-embedder
 test-embedder: $(EMBEDDER_STAMP) ## Run the tests of the sentence-transformers embedder on a real model, in an environment of its own
