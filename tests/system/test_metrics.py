@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from promql import labels_of, metrics_of, rules_of
 from running_stack import running
 
 from argo import Client
 from argo.metric import DECLARED
 from argo.result import Answer
+from deploy.observability.__main__ import DASHBOARDS
+from deploy.plan import ROOT
 from deploy.scrape import targets_path
 
 QUESTION = "What is the difference between the near-RT RIC and the non-RT RIC?"
@@ -133,3 +138,54 @@ def test_a_scrape_of_a_busy_stack_stays_small(scraped: Scraped) -> None:
     # A label that grew with questions would show here; 100 kB is a tenth of what one node exporter sends.
     for service, page in scraped.pages.items():
         assert len(page) < 100_000, service
+
+
+_PROMETHEUS_OWN = {"up"}
+_OF_LABELS = {"service", "instance", "job", "le"}
+"""Given by the scrape and by histograms, besides the declared ones."""
+
+
+def _expressions() -> dict[str, str]:
+    rules = yaml.safe_load((ROOT / "deploy" / "observability" / "rules.yaml").read_text())
+    found = {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules_of(rules)}
+    for dashboard in DASHBOARDS:
+        for panel in dashboard.panels:
+            for place, query in enumerate(panel.queries):
+                found[f"{dashboard.uid}: {panel.title} {place}"] = query.expression
+    return found
+
+
+def test_every_metric_of_a_rule_or_a_dashboard_is_one_that_the_services_export(scraped: Scraped) -> None:
+    exported = scraped.names | FROM_VLLM | OF_A_CONTAINER | _PROMETHEUS_OWN
+    unknown = {
+        where: missing
+        for where, expression in _expressions().items()
+        if (missing := {name for name in metrics_of(expression) if not name.startswith("argo:")} - exported)
+    }
+    assert unknown == {}
+
+
+def test_every_label_of_a_rule_or_a_dashboard_is_on_all_of_the_metrics_beside_it(scraped: Scraped) -> None:
+    declared = {each.name: set(each.labels) for each in DECLARED}
+    for where, expression in _expressions().items():
+        on_them = {
+            label
+            for name in metrics_of(expression)
+            for label in declared.get(re.sub(r"_(bucket|count|sum)$", "", name), declared.get(name, set()))
+        }
+        # A choice at the top of a dashboard stands for its values.
+        assert labels_of(expression) <= on_them | _OF_LABELS, where
+
+
+def test_bounds_that_dashboards_ask_for_are_buckets(scraped: Scraped) -> None:
+    for where, expression in _expressions().items():
+        for bound in re.findall(r'le="([^"]+)"', expression):
+            [name] = {name for name in metrics_of(expression) if name.endswith("_bucket")}
+            bounds = {
+                sample.labels["le"]
+                for families in scraped.families.values()
+                for family in families
+                for sample in family.samples
+                if sample.name == name
+            }
+            assert bound in bounds, where

@@ -1,0 +1,1 @@
+"""What Prometheus and Grafana are given: scrapes, rules, and dashboards written as code."""
