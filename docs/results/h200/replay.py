@@ -23,6 +23,10 @@ from loop import closed_loop  # noqa: E402
 
 from services.engine.gpu import visible_devices  # noqa: E402
 
+_POLL_S = 0.05
+_NOTED_WITHIN_POLLS = 40
+_NOTHING: dict[str, list[list[int]]] = {"subquery": [], "answer": []}
+
 
 class Prompts:
     """What the stack's engines recorded, by question."""
@@ -44,6 +48,16 @@ class Prompts:
                 if one["case"] is not None:
                     kinds = self._of.setdefault(one["case"], {"subquery": [], "answer": []})
                     kinds[one["kind"]].append(one["ids"])
+
+    async def wait_for(self, cases: list[int]) -> None:
+        """Read until these questions are whole; the stack notes a generation a moment after it."""
+        for _ in range(_NOTED_WITHIN_POLLS):
+            self.catch_up()
+            if all(len(self._of.get(case, _NOTHING)["answer"]) == 1 for case in cases):
+                return
+            await asyncio.sleep(_POLL_S)
+        missing = [case for case in cases if len(self._of.get(case, _NOTHING)["answer"]) != 1]
+        raise RuntimeError(f"the stack noted no answer of questions {missing[:5]}")
 
     def of(self, case: int) -> dict[str, list[list[int]]]:
         """Prompts of a question by kind."""
@@ -100,7 +114,7 @@ class Bare:
 
     async def handle(self, command: dict[str, Any]) -> dict[str, Any]:
         """Put the numbered questions of a command."""
-        self._prompts.catch_up()
+        await self._prompts.wait_for(command["numbers"])
         self._tokens = command["tokens"]
         return await closed_loop(self.question, command["numbers"], command["in_flight"], command["most_s"])
 
