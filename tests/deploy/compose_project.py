@@ -1,10 +1,11 @@
-"""The compose files as a compose implementation reads them: merged, and with the variables of .env filled in."""
+"""The compose files as Docker Compose reads them: merged, with the variables of .env filled in; no engine is asked."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic_settings import BaseSettings
 
-from argo.settings import ClientSettings, ServerSettings
+from argo.settings import ClientSettings
 from deploy.plan import ROOT
-from deploy.settings import DeploySettings
 from orchestrator.settings import OrchestratorSettings
 from services.decomposer.settings import DecomposerSettings
 from services.retriever.settings import RetrieverSettings
@@ -23,17 +24,15 @@ from services.synthesizer.settings import SynthesizerSettings
 
 FOLDER = ROOT / "deploy"
 BIN = Path(sys.executable).parent
-SETTINGS: dict[str, type[ServerSettings]] = {
+SETTINGS: dict[str, type[BaseSettings]] = {
     "orchestrator": OrchestratorSettings,
     "services.decomposer": DecomposerSettings,
     "services.retriever": RetrieverSettings,
     "services.synthesizer": SynthesizerSettings,
 }
 """Settings of each module that a container runs as a service."""
-CLIENTS: dict[str, type[ClientSettings | DeploySettings]] = {"argo": ClientSettings, "deploy": DeploySettings}
-
-# podman-compose merges and fills in by itself; all that it asks of podman for `config` is that it be there.
-_PODMAN = "#!/bin/sh\necho podman version 5.6.0\n"
+CLIENTS: dict[str, type[BaseSettings]] = {"argo": ClientSettings}
+"""Settings of what a container runs to its end."""
 
 
 @dataclass(frozen=True)
@@ -53,46 +52,66 @@ class Container:
         return str(self.spec["image"]).rpartition("/")[2].partition(":")[0]
 
     @property
+    def command(self) -> list[str]:
+        """What runs, with the image's entrypoint where none is set."""
+        return [*(self.spec.get("entrypoint") or ["python", "-m"]), *self.spec["command"]]
+
+    @property
     def module(self) -> str:
         """The module that runs, or `argo` for the command line."""
-        entry = self.spec.get("entrypoint") or ["python", "-m"]
-        return str(entry[0] if entry[-1] != "-m" else self.spec["command"][0])
+        return self.command[0] if self.command[1] != "-m" else self.command[2]
 
     @property
     def environment(self) -> dict[str, str]:
-        return {name: str(value) for name, value in (self.spec.get("environment") or {}).items()}
+        """What is set; a variable that is only handed on from the shell is not."""
+        return {name: value for name, value in (self.spec.get("environment") or {}).items() if value is not None}
 
     @property
     def is_service(self) -> bool:
         return self.is_ours and self.module in SETTINGS
 
     @property
+    def prefix(self) -> str:
+        """What the names of its settings begin with."""
+        return str(SETTINGS[self.module].model_config["env_prefix"])
+
+    @property
     def port(self) -> int:
         """The port that the environment has it listen on."""
-        prefix = str(SETTINGS[self.module].model_config["env_prefix"])
-        return int(self.environment[f"{prefix}PORT"])
+        return int(self.environment[f"{self.prefix}PORT"])
 
     @property
     def mounts(self) -> list[tuple[str, str]]:
         """Source and place of each volume."""
-        return [(str(one).split(":")[0], str(one).split(":")[1]) for one in self.spec.get("volumes") or []]
+        return [(one["source"], one["target"]) for one in self.spec.get("volumes") or []]
+
+    @property
+    def gpus(self) -> list[str]:
+        devices = self.spec["deploy"]["resources"].get("reservations", {}).get("devices", [])
+        return [gpu for device in devices for gpu in device.get("device_ids", [])]
 
 
-@cache
-def merged(files: tuple[str, ...], env_files: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The project that `docker compose` would run, by podman-compose's reading of the same files."""
-    command = [str(BIN / "podman-compose"), "--podman-path", str(_podman())]
-    for env_file in (".env", *env_files) if env_files else ():
+def compose(files: tuple[str, ...], env_files: tuple[str, ...], *more: str) -> str:
+    """What Docker Compose prints for `config` with these files."""
+    program = shutil.which("docker-compose")
+    assert program, "docker-compose is not on the path; `make test-deploy` brings it"
+    command = [program]
+    for env_file in (".env", *env_files):
         command += ["--env-file", env_file]
     for file in files:
         command += ["-f", file]
-    # Profiles of every kind are in: what they hold is to be right as well.
-    command += [part for profile in profiles(files) for part in ("--profile", profile)]
     # No variable of the user's shell: it would go before the files.
-    environ = {"PATH": "/usr/bin:/bin"}
-    done = subprocess.run([*command, "config"], cwd=FOLDER, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    project: dict[str, Any] = yaml.safe_load(done.stdout)
+    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    words = [*command, *more, "config", "--no-path-resolution", "--format", "json"]
+    done = subprocess.run(words, cwd=FOLDER, env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+@cache
+def merged(files: tuple[str, ...], env_files: tuple[str, ...] = (), *, every_profile: bool = True) -> dict[str, Any]:
+    """The project that `docker compose` runs; with every profile, or those of the environment files alone."""
+    project: dict[str, Any] = json.loads(compose(files, env_files, *(["--profile", "*"] if every_profile else [])))
     return project
 
 
@@ -104,12 +123,6 @@ def raw(file: str) -> dict[str, Any]:
     """A file as it is written, without merging or filling in."""
     loaded: dict[str, Any] = yaml.load((FOLDER / file).read_text(), _Loader)
     return loaded
-
-
-def profiles(files: tuple[str, ...]) -> list[str]:
-    return sorted(
-        {one for file in files for spec in raw(file)["services"].values() for one in spec.get("profiles", [])}
-    )
 
 
 def variables(path: Path) -> dict[str, str]:
@@ -124,19 +137,6 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="argo-podman-")
-
-
-@cache
-def _podman() -> Path:
-    path = Path(_folder().name) / "podman"
-    path.write_text(_PODMAN)
-    path.chmod(0o755)
-    return path
-
-
 class _Loader(yaml.SafeLoader):
     """Knows compose's own tags, which say how a list is merged."""
 
@@ -144,10 +144,8 @@ class _Loader(yaml.SafeLoader):
 def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    assert isinstance(node, yaml.ScalarNode)
-    return loader.construct_scalar(node)
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
 
 
 for _tag in ("!override", "!reset"):

@@ -6,6 +6,7 @@ loopback, ports become free ones, and the places of volumes become folders.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ from deploy.plan import ROOT, ServicePlan, StackPlan, take_ports
 from deploy.settings import DeploySettings
 from deploy.stack import Stack
 from deploy.terminal import Terminal
+
+pytestmark = pytest.mark.deploy
 
 _DOCUMENTS = ROOT / "examples" / "oran"
 
@@ -54,11 +57,12 @@ class Place:
         own = {name: self.here(container, value) for name, value in container.environment.items()}
         # Jaeger is not here; the same spans go to a folder.
         own.pop("ARGO_TELEMETRY_OTLP_ENDPOINT", None)
+        # Each container has the whole of the ports; here the metrics take free ones.
+        own |= {name: "0" for name in own if name.endswith("_METRICS_PORT")}
         return own | {"ARGO_TELEMETRY_SPAN_DIR": str(self.folder / "span")}
 
     def command(self, container: Container) -> list[str]:
-        entry = container.spec.get("entrypoint") or ["python", "-m"]
-        words = [self.here(container, word) for word in [*entry, *container.spec["command"]]]
+        words = [self.here(container, word) for word in container.command]
         return [str(BIN / "python" if words[0] == "python" else BIN / words[0]), *words[1:]]
 
 
@@ -82,6 +86,8 @@ def running(tmp_path: Path) -> Iterator[tuple[Place, Stack]]:
         (tmp_path / source).mkdir()
     with Stack(plan, settings, environ, Terminal()) as stack:
         stack.start()
+        for name in services:
+            asyncio.run(stack.wait_ready(name))
         _healthy(here)
         yield here, stack
 
@@ -94,11 +100,11 @@ def _run(place: Place, name: str, *command: str) -> subprocess.CompletedProcess[
 
 
 def _healthy(place: Place) -> None:
-    """What `condition: service_healthy` waits for: each container's own check, run until it holds."""
+    """What `condition: service_healthy` waits for: each container's own check."""
     for name in place.ports:
         container = place.containers[name]
         check = [place.here(container, word) for word in container.spec["healthcheck"]["test"][1:]]
-        done = _run(place, name, sys.executable, *check[1:], "--timeout-s", "60")
+        done = _run(place, name, sys.executable, *check[1:])
         assert done.returncode == 0, f"{name}: {done.stderr}"
 
 
