@@ -9,6 +9,7 @@ from types import FrameType
 import typer
 
 from bench.command.capacity import capacity
+from bench.command.check import check
 from bench.command.evidence_set import evidence_set
 from bench.command.latency import latency
 from bench.command.overhead import overhead
@@ -16,11 +17,12 @@ from bench.command.policy import policy
 from bench.command.profiles import profiles
 from bench.command.retrieval import retrieval
 from bench.command.strategies import strategies
+from bench.command.throughput import throughput
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (latency, profiles, capacity, strategies, retrieval, overhead, evidence_set):
+for command in (latency, profiles, capacity, strategies, retrieval, overhead, evidence_set, throughput, check):
     app.command()(command)
 app.add_typer(policy, name="policy")
 

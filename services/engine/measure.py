@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,6 +16,8 @@ from argo.errors import InvalidArgumentError
 from services.engine import console
 from services.engine.bench import MIX, Load, Workload, check_shared, run_level
 from services.engine.factory import make_model
+from services.engine.gpu import gpu_count
+from services.engine.gpu_use import watched
 from services.engine.port import LanguageModel
 from services.engine.profile import load_profile
 from services.engine.settings import EngineSettings, engine_settings
@@ -53,6 +56,7 @@ def bench(
     shared: Annotated[float, typer.Option(help="Share of each prompt with which all begin.")] = 0.0,
     in_flight: Annotated[str, typer.Option(help="Levels, such as 1,16,64.")] = "1,16,64",
     count: Annotated[int, typer.Option(min=1, help="Requests, or questions of the mix, at each level.")] = 100,
+    repeat: Annotated[int, typer.Option(min=1, help="How often each level is measured; a JSON line each time.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the prompts' words.")] = 0,
 ) -> None:
     """Measure an engine without ARGO around it: one JSON line for each level on stdout, a table on stderr."""
@@ -86,7 +90,7 @@ def bench(
             "shared": shared,
             "seed": seed,
         }
-        asyncio.run(_bench([settings] * engines, stages, levels, count, told))
+        asyncio.run(_bench([settings] * engines, stages, levels, count, repeat, told))
 
 
 def _check_two(settings: EngineSettings, role_mix: bool) -> None:
@@ -110,7 +114,12 @@ def _levels(text: str) -> list[int]:
 
 
 async def _bench(
-    settings: list[EngineSettings], stages: tuple[Load, ...], levels: list[int], count: int, told: dict[str, Any]
+    settings: list[EngineSettings],
+    stages: tuple[Load, ...],
+    levels: list[int],
+    count: int,
+    repeat: int,
+    told: dict[str, Any],
 ) -> None:
     made: list[LanguageModel] = [make_model(each) for each in settings]
     records = []
@@ -120,16 +129,25 @@ async def _bench(
         models = made if len(made) == len(stages) else made[:1] * len(stages)
         workload = Workload(models, stages, shared=told["shared"], seed=told["seed"])
         with console.progress() as progress:
-            for level in levels:
+            for level, number in itertools.product(levels, range(repeat)):
                 advance = _advancing(progress, level, count)
-                record = await run_level(workload.one, level, count, progress=advance)
+                async with watched(_held_gpus(settings[0])) as use:
+                    record = await run_level(workload.one, level, count, progress=advance)
                 info = made[0].describe()
-                records.append({**told, "model": info.model, "engine_version": info.version, **record})
+                about = {"model": info.model, "engine_version": info.version, "repeat": number}
+                records.append({**told, **about, **record, "gpu_use": use.records()})
                 console.emit(records[-1])
     finally:
         for each in made:
             await each.close()
     console.show_bench(records)
+
+
+def _held_gpus(settings: EngineSettings) -> Sequence[int]:
+    """GPUs that the engine works on: those named; for vLLM else all, of which it takes what it needs."""
+    if settings.gpus or settings.engine != "vllm":
+        return settings.gpus
+    return range(gpu_count() or 0)
 
 
 def _advancing(progress: console.Progress, level: int, count: int) -> Callable[[], None]:
