@@ -55,7 +55,7 @@ test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: AR
 	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder and not system and not deploy" $(ARGS)
 
 .PHONY: test-system
-test-system: $(DEV_STAMP) ## Run the tests on servers of Debian's packages: redis-server
+test-system: $(DEV_STAMP) ## Run the tests on real servers: redis-server of Debian's package, Chroma
 	@for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || { \
 	  echo "make test-system needs $$program; on Debian and Ubuntu: apt install $$program" >&2; exit 1; }; done
 	@$(BIN)/python -m pytest -m system $(ARGS)

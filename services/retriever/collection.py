@@ -60,6 +60,10 @@ class Builder:
         for entry, vector in zip(stored, vectors, strict=True):
             self._entries[entry.passage.id] = (entry, vector, PassageTerms.of(entry.passage, self._vocabulary))
 
+    def ids(self) -> set[str]:
+        """Ids of all passages."""
+        return set(self._entries)
+
     def ids_of(self, sources: set[str]) -> set[str]:
         """Ids of the passages of some documents."""
         return {key for key, (entry, _, _) in self._entries.items() if entry.passage.source in sources}

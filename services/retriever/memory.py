@@ -19,6 +19,7 @@ class MemoryStore:
     def __init__(self, name: str = "memory") -> None:
         self._name = name
         self._entries: dict[str, tuple[StoredPassage, Vectors]] = {}
+        self._published = 0
 
     @property
     def kind(self) -> str:
@@ -30,10 +31,28 @@ class MemoryStore:
         """Name of the collection."""
         return self._name
 
+    @property
+    def shared(self) -> bool:
+        """Of one process alone."""
+        return False
+
+    def revision(self) -> str:
+        """Changes at each publication."""
+        return str(self._published)
+
+    def ids(self) -> set[str]:
+        """Ids of all passages."""
+        return set(self._entries)
+
     def load(self) -> tuple[list[StoredPassage], Vectors]:
         """Every passage and its vector."""
-        vectors = [vector for _, vector in self._entries.values()]
-        return [entry for entry, _ in self._entries.values()], np.stack(vectors) if vectors else np.zeros((0, 0), "f4")
+        return self.read(list(self._entries))
+
+    def read(self, ids: Sequence[str]) -> tuple[list[StoredPassage], Vectors]:
+        """Passages by id with their vectors."""
+        found = [self._entries[key] for key in ids if key in self._entries]
+        vectors = [vector for _, vector in found]
+        return [entry for entry, _ in found], np.stack(vectors) if vectors else np.zeros((0, 0), "f4")
 
     def add(self, passages: Sequence[StoredPassage], vectors: Vectors) -> None:
         """Add passages, or write them anew."""
@@ -44,6 +63,10 @@ class MemoryStore:
         """Take passages out by id."""
         for key in ids:
             self._entries.pop(key, None)
+
+    def publish(self) -> None:
+        """Make the revision another."""
+        self._published += 1
 
     def nearest(self, vectors: Vectors, count: int) -> list[tuple[list[str], NDArray[np.float32]]]:
         """For each vector the ids of the nearest passages and their cosines, best first."""

@@ -92,6 +92,7 @@ class Retriever:
         self._searcher = Searcher(self._vectors, store, self.calibration, exact_passages)
         self._writing = threading.Lock()
         self._builder = Builder()
+        self._revision: str | None = None
         self._snapshot = self._builder.build(embedder.dimension)
 
     @property
@@ -112,10 +113,42 @@ class Retriever:
     def load(self) -> None:
         """Read the collection from the store and make the lexical index; once, before the first search."""
         with self._writing:
+            # Asked first: what is published while this reads makes it another, and is read by the next look.
+            revision = self._store.revision()
             stored, vectors = self._store.load()
             self._builder.add(stored, vectors)
             self._publish()
+            self._revision = revision
         _LOG.info("%d passages of %d documents", len(stored), len(self._snapshot.by_source))
+
+    def follow(self) -> bool:
+        """Take over what other retrievers have written to a shared store since the last look.
+
+        Returns:
+            Whether there was anything.
+
+        Raises:
+            UnavailableError: The store cannot be reached; searches go on with what is known.
+        """
+        if self._store.revision() == self._revision:
+            return False
+        with self._writing:
+            return self._catch_up()
+
+    def _catch_up(self) -> bool:
+        revision = self._store.revision()
+        if revision == self._revision:
+            return False
+        # Ids are made of what they stand for, so those that are known need not be read again.
+        there, known = self._store.ids(), self._builder.ids()
+        new, gone = sorted(there - known), known - there
+        if new or gone:
+            self._builder.add(*self._store.read(new))
+            self._builder.delete(gone)
+            self._publish()
+            _LOG.info("others added %d passages and deleted %d", len(new), len(gone))
+        self._revision = revision
+        return bool(new or gone)
 
     def close(self) -> None:
         """Release the store, after a running ingest has written its batch."""
@@ -157,6 +190,8 @@ class Retriever:
             UnavailableError: The embedder or the store cannot be reached; nothing of the batch counts as indexed.
         """
         with self._writing:
+            # What another retriever has replaced meanwhile is to be replaced, not kept beside.
+            self._catch_up()
             return self._ingest(documents)
 
     def list_documents(self, source_prefix: str = "") -> list[IndexedDocument]:
@@ -178,11 +213,13 @@ class Retriever:
             Documents and passages that were there.
         """
         with self._writing:
+            self._catch_up()
             wanted = {source for source in sources if source in self._snapshot.by_source}
             ids = self._builder.ids_of(wanted)
             self._store.delete(sorted(ids))
             self._builder.delete(ids)
             self._publish()
+            self._store.publish()
             return len(wanted), len(ids)
 
     def _ingest(self, documents: Sequence[IncomingDocument]) -> list[DocumentOutcome]:
@@ -245,6 +282,7 @@ class Retriever:
             # Old passages go last: a crash in between leaves a document twice, which the next ingest mends, never gone.
             self._store.delete(sorted(old))
             self._builder.delete(old)
+            self._store.publish()
         except ArgoError:
             raise
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from argo.errors import UnavailableError
 from services.retriever.collection import Snapshot
 from services.retriever.embedder import Embedder, Vectors
 from services.retriever.passage import Passage
@@ -157,9 +159,12 @@ class Searcher:
     def _dense(self, snapshot: Snapshot, vectors: Vectors, allowed: NDArray[np.bool_] | None) -> list[NDArray[np.intp]]:
         """Rows nearest to each vector, best first."""
         if allowed is None and len(snapshot.stored) > self._exact_passages:
-            found = self._store.nearest(vectors, _DEPTH)
-            # The store may be ahead of the snapshot, or hold what was just taken out of it.
-            return [np.array([snapshot.rows[key] for key in ids if key in snapshot.rows], np.intp) for ids, _ in found]
+            # A store that is away costs time, not answers: all vectors are here.
+            with contextlib.suppress(UnavailableError):
+                found = self._store.nearest(vectors, _DEPTH)
+                # The store may be ahead of the snapshot, or hold what was just taken out of it.
+                rows = [[snapshot.rows[key] for key in ids if key in snapshot.rows] for ids, _ in found]
+                return [np.array(places, np.intp) for places in rows]
         # In this order BLAS reads the collection once, a third faster for a few texts than the other way round.
         cosines = (snapshot.vectors @ vectors.T).T
         if allowed is not None:

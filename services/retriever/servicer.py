@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import grpc
 
 from argo import limits
-from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
+from argo.errors import ArgoError, InvalidArgumentError, NotReadyError, UnavailableError
 from argo.rpc import Stopwatch
 from argo.server import Service
 from argo.telemetry import Telemetry
@@ -24,11 +26,15 @@ from services.retriever.settings import RetrieverSettings
 
 __all__ = ["RetrieverProcess", "RetrieverServicer"]
 
+_LOG = logging.getLogger(__name__)
 _Context = grpc.aio.ServicerContext[Any, Any]
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 """Documents are indexed together up to this size, so that vectors and writes are batched."""
 _BATCH_DOCUMENTS: Final = 64
 _SOURCES: Final = (1, 1_000)
+_SERVER_PATIENCE_S: Final = 60.0
+"""Longest wait at the start for a Chroma server, which takes some seconds to start itself."""
+_SERVER_PAUSE_S: Final = 0.5
 _STATUS: Final = {
     Outcome.INDEXED: retriever_pb2.DOCUMENT_STATUS_INDEXED,
     Outcome.UNCHANGED: retriever_pb2.DOCUMENT_STATUS_UNCHANGED,
@@ -94,6 +100,9 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
             raise NotReadyError(
                 f"the collection was built with embedder {retriever.embedder.name!r}, got {request.embedder!r}"
             )
+        if not retriever.snapshot.stored and retriever.store.shared:
+            # The first documents may have come through another retriever, a moment ago.
+            await asyncio.to_thread(retriever.follow)
         if not retriever.snapshot.stored:
             raise NotReadyError("the collection is empty; ingest documents before searching")
         where = Filter(
@@ -245,15 +254,42 @@ class RetrieverProcess(Service):
         metrics = None if telemetry is None or telemetry.metrics is None else RetrieverMetrics(telemetry.metrics)
         self._servicer = RetrieverServicer(settings, self.info, metrics)
         self._retriever: Retriever | None = None
+        self._following: asyncio.Task[None] | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""
         retriever_pb2_grpc.add_RetrieverServiceServicer_to_server(self._servicer, server)
 
     async def warm_up(self) -> None:
-        """Load the embedder and the collection, and search once."""
-        self._retriever = await asyncio.to_thread(self._open)
+        """Load the embedder and the collection, and search once; wait for a Chroma server that is not there yet."""
+        deadline = time.monotonic() + _SERVER_PATIENCE_S
+        while self._retriever is None:
+            try:
+                self._retriever = await asyncio.to_thread(self._open)
+            except UnavailableError as error:
+                if time.monotonic() > deadline:
+                    raise
+                _LOG.warning("%s; waiting for it", error)
+                await asyncio.sleep(_SERVER_PAUSE_S)
         self._servicer.serve(self._retriever)
+        if self._retriever.store.shared:
+            self._following = asyncio.create_task(self._follow(self._retriever))
+
+    async def _follow(self, retriever: Retriever) -> None:
+        """Look again and again whether another retriever has changed the collection."""
+        away = False
+        while True:
+            await asyncio.sleep(self._settings.follow_s)
+            try:
+                await asyncio.to_thread(retriever.follow)
+                away = False
+            except ArgoError as error:
+                if not away:
+                    _LOG.warning("%s; searches go on with the %d passages known", error, len(retriever.snapshot.stored))
+                away = True
+            except Exception:
+                # One bad look must not end the watch.
+                _LOG.exception("the collection could not be looked at")
 
     def _open(self) -> Retriever:
         settings = self._settings
@@ -271,5 +307,8 @@ class RetrieverProcess(Service):
 
     async def close(self) -> None:
         """Release the collection."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
         if self._retriever is not None:
             await asyncio.to_thread(self._retriever.close)

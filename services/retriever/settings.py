@@ -27,7 +27,11 @@ class RetrieverSettings(ServerSettings):
     """Folder of the embedded Chroma; one retriever owns it. Unused with a server."""
 
     chroma_url: str | None = None
-    """Chroma server, such as http://127.0.0.1:8000; None keeps Chroma inside this process."""
+    """Chroma server, such as http://127.0.0.1:8000, which several retrievers may share; None keeps Chroma inside this
+    process."""
+
+    follow_s: float = Field(default=0.5, ge=0.02, le=60)
+    """With a Chroma server: seconds between two looks at whether another retriever has changed the collection."""
 
     collection: str = Field(default="argo", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]{1,61}[a-zA-Z0-9]$")
     """Name of the collection."""

@@ -31,7 +31,10 @@ class StoredPassage:
 
 
 class PassageStore(Protocol):
-    """Keeps passages durably and finds the nearest ones."""
+    """Keeps passages durably and finds the nearest ones.
+
+    Every method that reads or writes raises UnavailableError where the store cannot be reached.
+    """
 
     @property
     def kind(self) -> str:
@@ -43,8 +46,25 @@ class PassageStore(Protocol):
         """Name of the collection."""
         ...
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write to it as well."""
+        ...
+
+    def revision(self) -> str:
+        """Changes once another process has published what it wrote; asked often, so it must be cheap."""
+        ...
+
+    def ids(self) -> set[str]:
+        """Ids of all passages; one id always stands for the same passage."""
+        ...
+
     def load(self) -> tuple[list[StoredPassage], Vectors]:
         """Every passage and its vector."""
+        ...
+
+    def read(self, ids: Sequence[str]) -> tuple[list[StoredPassage], Vectors]:
+        """Passages by id with their vectors, in any order; those that are gone meanwhile are left out."""
         ...
 
     def add(self, passages: Sequence[StoredPassage], vectors: Vectors) -> None:
@@ -53,6 +73,10 @@ class PassageStore(Protocol):
 
     def delete(self, ids: Sequence[str]) -> None:
         """Take passages out by id; unknown ids are no error."""
+        ...
+
+    def publish(self) -> None:
+        """Tell other processes that what was added and deleted is complete."""
         ...
 
     def nearest(self, vectors: Vectors, count: int) -> list[tuple[list[str], NDArray[np.float32]]]:
