@@ -45,6 +45,7 @@ _CUDA_ONLY: Final = ("torchvision", "torchaudio", "torchcodec")
 """Named by vLLM's build for CPUs, and broken on a machine without a GPU."""
 
 _SERVING_S: Final = 120.0
+_MODEL_SERVING_S: Final = 600.0
 _STOP_S: Final = 20.0
 
 _FROM: Final = re.compile(r"^FROM (?P<base>\S+) AS (?P<name>\S+)$")
@@ -208,7 +209,7 @@ def _serve(run: str, app: Path, python: Path, model: Path | None) -> str:
     command = [str(python), "-m", module, *(["up"] if run == "deploy" else [])]
     target = f"127.0.0.1:{ports['orchestrator' if run == 'deploy' else run]}"
     with _process(command, app, environ) as (process, log):
-        deadline = time.monotonic() + _SERVING_S
+        deadline = time.monotonic() + (_SERVING_S if model is None else _MODEL_SERVING_S)
         check = [str(python), "-m", "argo.healthcheck", target, "--timeout-s", "5"]
         while subprocess.run(check, cwd=app, env=environ, capture_output=True, check=False).returncode != 0:
             if process.poll() is not None or time.monotonic() > deadline:

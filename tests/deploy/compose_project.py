@@ -86,6 +86,11 @@ class Container:
         return [(one["source"], one["target"]) for one in self.spec.get("volumes") or []]
 
     @property
+    def aliases(self) -> list[str]:
+        """Further names in the network."""
+        return list((self.spec["networks"]["default"] or {}).get("aliases", []))
+
+    @property
     def gpus(self) -> list[str]:
         devices = self.spec["deploy"]["resources"].get("reservations", {}).get("devices", [])
         return [gpu for device in devices for gpu in device.get("device_ids", [])]

@@ -37,6 +37,8 @@ LAYOUTS = {
 PROJECTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cpu": (CPU, ()),
     **{layout: (files, (f"gpu/{layout}.env",)) for layout, files in LAYOUTS.items()},
+    "observed": ((*CPU, "compose.observability.yaml"), ()),
+    "observed-8x12": ((*GPU, "compose.observability.yaml"), ("gpu/8x12.env",)),
 }
 """Each combination of files and further environment files that the documents name."""
 
@@ -196,13 +198,22 @@ def test_a_replica_is_the_first_of_its_kind_at_the_same_name_on_another_gpu(name
     found = {one.name: one for one in _all(name)}
     for replica in (one for one in found.values() if re.search(r"-\d$", one.name)):
         first = found[replica.name[:-2]]
-        assert first.name in replica.spec["networks"]["default"]["aliases"]
+        assert first.name in replica.aliases
         own = {setting for setting in first.environment if setting in {f"{first.prefix}GPUS"}}
         assert {key: value for key, value in replica.environment.items() if key not in own} == {
             key: value for key, value in first.environment.items() if key not in own
         }
         for key in ("command", "image", "healthcheck", "read_only", "cap_drop", "security_opt", "tmpfs", "volumes"):
             assert replica.spec[key] == first.spec[key], key
+
+
+@every_project
+def test_spans_go_to_the_one_container_that_takes_them(name: str) -> None:
+    started = containers(merged(*PROJECTS[name], every_profile=False))
+    receivers = [one.name for one in started if "traces" in one.aliases]
+    assert receivers == (["collector"] if name.startswith("observed") else ["jaeger"])
+    endpoints = {one.environment.get("ARGO_TELEMETRY_OTLP_ENDPOINT") for one in started if one.is_service}
+    assert endpoints == {"http://traces:4317"}
 
 
 # --- how they run ----------------------------------------------------------------------------------------------------
