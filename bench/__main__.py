@@ -10,6 +10,7 @@ import typer
 
 from bench.command.capacity import capacity
 from bench.command.check import check
+from bench.command.compare import compare
 from bench.command.evidence_set import evidence_set
 from bench.command.latency import latency
 from bench.command.overhead import overhead
@@ -22,7 +23,7 @@ from bench.command.throughput import throughput
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (latency, profiles, capacity, strategies, retrieval, overhead, evidence_set, throughput, check):
+for command in (latency, profiles, capacity, strategies, retrieval, overhead, throughput, check, compare, evidence_set):
     app.command()(command)
 app.add_typer(policy, name="policy")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,9 +10,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.statistic import resampled
+from bench.statistic import resampled, wilson_interval
 
-__all__ = ["Change", "Statistic", "change", "mean_of"]
+__all__ = ["Change", "Statistic", "change", "mean_of", "share_interval"]
 
 _ENDS = (2.5, 97.5)
 
@@ -97,3 +98,18 @@ def change(
         ends = np.percentile(drawn_b / drawn_a, _ENDS)
         ratios = (other / one, float(ends[0]), float(ends[1]))
     return Change(one, other, other - one, float(low), float(high), *ratios)
+
+
+def share_interval(true_first: int, n_first: int, true_second: int, n_second: int) -> tuple[float, float]:
+    """95 % interval of the second share less the first, of different questions; open also where a share is 0 or 1.
+
+    Source: Newcombe (1998), "Interval estimation for the difference between independent proportions", method 10.
+    """
+    one, other = true_first / n_first, true_second / n_second
+    low_1, high_1 = wilson_interval(true_first, n_first)
+    low_2, high_2 = wilson_interval(true_second, n_second)
+    difference = other - one
+    return (
+        difference - math.hypot(other - low_2, high_1 - one),
+        difference + math.hypot(high_2 - other, one - low_1),
+    )

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.statistic import bootstrap_interval
 
-__all__ = ["Throughput", "block_of", "throughput"]
+__all__ = ["Throughput", "block_of", "gaps_s", "pace", "throughput"]
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,22 @@ def throughput(rows: Sequence[Mapping[str, Any]], in_flight: int | None, rng: np
     Returns:
         None where nothing was answered. Where no answer came that early, all answers count.
     """
-    ended = sorted(row["ended_ms"] for row in rows if not row["error"])
-    if not ended:
+    gaps = gaps_s(rows)
+    if not gaps:
         return None
-    last_put = max(row["sent_ms"] for row in rows)
+    low, high = bootstrap_interval(gaps, pace, rng, block=block_of(len(gaps), in_flight or 1))
+    answers = sum(not row["error"] for row in rows)
+    return Throughput(len(gaps) / sum(gaps), low, high, len(gaps), sum(gaps), answers - len(gaps))
+
+
+def gaps_s(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Seconds between answers, from the beginning of the load until its last question was put; for rows as above."""
+    ended = sorted(row["ended_ms"] for row in rows if not row["error"])
+    last_put = max((row["sent_ms"] for row in rows), default=0.0)
     early = [at for at in ended if at <= last_put] or ended
-    gaps = np.diff(np.asarray([0.0, *early])) / 1000
-    low, high = bootstrap_interval(
-        gaps.tolist(), lambda drawn: 1 / drawn.mean(axis=1), rng, block=block_of(len(gaps), in_flight or 1)
-    )
-    until_s = early[-1] / 1000
-    return Throughput(len(early) / until_s, low, high, len(early), until_s, len(ended) - len(early))
+    return [float(gap) / 1000 for gap in np.diff(np.asarray([0.0, *early]))]
+
+
+def pace(gaps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Answers a second, of each row of times between them."""
+    return np.asarray(1 / gaps.mean(axis=1))

@@ -54,15 +54,15 @@ def test_a_load_that_was_put_at_once_counts_whole() -> None:
 
 def test_the_interval_holds_the_rate_in_95_of_100_loads() -> None:
     rng, held = np.random.default_rng(5), 0
-    for _ in range(200):
+    for _ in range(100):
         # One in flight, each 50 ms in the mean: 20 a second.
         ends = np.cumsum(rng.exponential(50.0, size=150))
         rows = [_row(start, end) for start, end in zip([0.0, *ends[:-1]], ends, strict=True)]
         found = throughput(rows, 1, rng)
         assert found is not None
         held += found.low <= 20.0 <= found.high
-    # 200 draws at 95 % give 190 with a deviation of 3.1; the bootstrap of 150 numbers is a little narrow.
-    assert held >= 178
+    # 95 with a deviation of 2.2; the bootstrap of 150 numbers is a little narrow.
+    assert held >= 86
 
 
 @given(n=st.integers(1, 5_000), least=st.integers(1, 64))
