@@ -14,6 +14,8 @@ from bench.wording import content_words, words
 __all__ = ["Joined", "join_facts"]
 
 _LEAST_LIKENESS: Final = 0.12
+_MOST_SHARED: Final = 0.4
+"""Share of the words of two facts beyond which one may answer for the other."""
 _MOST_WORDS: Final = 60
 
 
@@ -85,22 +87,28 @@ def _related(first: Fact, second: Fact) -> bool:
     return first.document.repository == second.document.repository or len(name) > 1
 
 
-def _likely(facts: Sequence[Fact]) -> Iterable[tuple[Fact, Fact]]:
-    """For each fact those of other files that share its rare words, the likeliest first."""
-    vectors = _vectors([content_words(f"{fact.question} {fact.support}") for fact in facts])
+def _likely(facts: Sequence[Fact]) -> list[tuple[Fact, Fact]]:
+    """Pairs of facts that share rare words and do not say the same, the likeliest first."""
+    bags = [content_words(f"{fact.question} {fact.support}") for fact in facts]
+    vectors = _vectors(bags)
     holders: dict[str, list[int]] = defaultdict(list)
     for index, vector in enumerate(vectors):
         for word in vector:
             holders[word].append(index)
+    pairs = []
     for index, vector in enumerate(vectors):
         likeness: defaultdict[int, float] = defaultdict(float)
         for word, weight in vector.items():
             for other in holders[word]:
-                likeness[other] += weight * vectors[other][word]
-        ranked = sorted(likeness.items(), key=lambda item: (-item[1], item[0]))
-        for other, value in ranked[:40]:
-            if other != index and value >= _LEAST_LIKENESS:
-                yield facts[index], facts[other]
+                if other > index:
+                    likeness[other] += weight * vectors[other][word]
+        pairs += [
+            (-value, index, other)
+            for other, value in likeness.items()
+            if value >= _LEAST_LIKENESS
+            and len(bags[index] & bags[other]) <= _MOST_SHARED * len(bags[index] | bags[other])
+        ]
+    return [(facts[index], facts[other]) for _, index, other in sorted(pairs)]
 
 
 def _vectors(bags: Sequence[set[str]]) -> list[dict[str, float]]:

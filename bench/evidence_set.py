@@ -32,7 +32,7 @@ TWO: Final = "two-section"
 SPLITS: Final = ("train", "test")
 _TWO_SHARE: Final = 1 / 3
 
-_MOST_OF_A_SECTION: Final = 3
+_MOST_OF_A_SECTION: Final = 6
 _MOST_DUPLICATES: Final = 3
 """What stands in more files than so many besides its own is boilerplate."""
 
@@ -128,16 +128,19 @@ def _with_duplicates(facts: list[Fact], plain: dict[str, str], fate: _Fate) -> l
 
 
 def _unambiguous(facts: list[Fact], fate: _Fate) -> list[Fact]:
-    """The facts whose question no other fact answers otherwise."""
-    asked: dict[str, set[str]] = defaultdict(set)
+    """One fact of each question, and none where another one answers it otherwise."""
+    asked: dict[str, dict[str, Fact]] = defaultdict(dict)
     for fact in facts:
-        asked[fold(fact.question)].add(fold(fact.support))
+        asked[fold(fact.question)].setdefault(fold(fact.support), fact)
     kept = []
     for fact in facts:
-        if len(asked[fold(fact.question)]) > 1:
+        same = asked[fold(fact.question)]
+        if len(same) > 1:
             fate[fact.place] = "question that another section answers otherwise"
-        else:
+        elif fact in same.values():
             kept.append(fact)
+        else:
+            fate[fact.place] = "question that another section answers as well"
     return _not_drawn(kept, fate)
 
 

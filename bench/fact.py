@@ -10,7 +10,8 @@ from typing import Final
 
 from bench.outline import Section
 from bench.question import fold
-from bench.question_rule import RuleQuestion, question_of_term, questions_of_sentence
+from bench.question_form import RuleQuestion
+from bench.question_rule import question_of_heading, questions_of_sentence, questions_of_term
 from bench.section import Document
 from bench.wording import content_words, reorder, reword, shares_run, without_articles, words
 
@@ -18,6 +19,8 @@ __all__ = ["Casing", "Dropped", "Fact", "capitalised", "facts_of_section"]
 
 _SENTENCE_END: Final = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\betc\.)(?<!\bvs\.)(?<=[.!?])\s+(?=[A-Z`\"(])")
 _LISTED_TERM: Final = re.compile(r"^(?P<term>[\w./-]+(?: [\w./-]+){0,3}) ?(?::| -|-) (?P<description>[A-Za-z].*)$")
+_SHORT_SECTION: Final = 150
+_HEADING_SUBJECT: Final = 2
 _LEAST_WORDS, _MOST_WORDS = 8, 40
 _DOCUMENT_FURNITURE: Final = re.compile(
     r"release[-_ ]?note|rel_notes|change[-_ ]?log|licen[cs]e|contribut|code[-_ ]of[-_ ]conduct|maintainer|meeting|"
@@ -29,22 +32,30 @@ _HEADING_FURNITURE: Final = re.compile(
     r"contribut|acknowledg|abstract|what'?s new|bug|jira|feature additions|deliverable|known issue|workaround",
     re.IGNORECASE,
 )
-_CODE_LIKE: Final = re.compile(r"https?:|www\.|[{}<>$|\\=]|\.\.|::|--\w|\w\(\)|``|:\w+:|\[\w*\]|/\w+/\w+/")
+_CODE_LIKE: Final = re.compile(r"https?:|www\.|[{}<>$|\\=]|\.\.|::|--\w|\w\(\)|``|:\w+:|\[\w*\]|/\w+/\w+/| \+ ")
 _GENERIC: Final = frozenset(
     "overview introduction guide user users developer developers installation install architecture design api apis "
-    "documentation docs readme description summary general background purpose scope details configuration usage use "
-    "case cases example examples feature features new old notes component components software interface interfaces "
+    "documentation doc docs readme description summary general background purpose scope details configuration usage "
+    "use case cases example examples feature features new old notes component components software interface interfaces "
     "functionality functions concepts concept getting started main index home project document tutorial step steps "
     "note other misc prerequisites pre requisites requirement requirements deployment testing test tests setup test "
     "procedure objective information option options parameters parameter value values return s faq about high level "
-    "welcome".split()
+    "welcome environment variable command error glossary abbreviation troubleshooting preface performance connect "
+    "function quick validation reference resource page manual program running service support".split()
 )
 _LINK: Final = re.compile(r" (?:for|from|to|towards?|with|by|in|on|as|that|when|if|at|into|through)\b(?<!^what to)")
 _LEAD_IN: Final = re.compile(
-    r"^(?:(?:Please|Then|Finally|Additionally|Furthermore|Moreover|Also|Currently|Typically|Usually|Normally|Instead|"
-    r"Similarly|Optionally|Next|Note that|Internally|Hence|Therefore|Thus|However|In addition|Further|Alternatively|"
-    r"Basically|Initially|Specifically|Generally|In general|Note)(?:,|:)? )+"
+    r"^(?:(?:Please|Then|Also|Currently|Typically|Usually|Normally|Note that)(?:,|:)? |"
+    r"(?:Finally|Additionally|Furthermore|Moreover|Instead|Similarly|Optionally|Next|Internally|Hence|Therefore|Thus|"
+    r"However|In addition|Further|Alternatively|Basically|Initially|Specifically|Generally|In general|In this case|"
+    r"Note)(?:,|:) )+"
 )
+_LABEL: Final = re.compile(
+    r"^(?:(?:man page|function|name|class|interface|table|use case|step \d+|appendix \w+|exercise \d+)\s*[:.-]+\s*)+",
+    re.IGNORECASE,
+)
+_POINTS_ON: Final = re.compile(r"\b(?:below|above|follow(?:s|ing)?|as shown|here|see|refer(?:red)?)\b", re.IGNORECASE)
+"""A sentence that leaves the answer to what stands beside it."""
 _TITLE_WORDS: Final = 4
 _TELLING: Final = 4
 """Words, beyond those of the document's name, by which a question is told from others on the same document."""
@@ -120,7 +131,7 @@ def facts_of_section(document: Document, section: Section, plain: str, folded: s
     """
     if _DOCUMENT_FURNITURE.search(document.path) or any(map(_HEADING_FURNITURE.search, section.headings)):
         raise Dropped("release notes, licence or contents")
-    candidates = list(_candidates(section))
+    candidates = [*_candidates(section), *_heading_candidate(document, section)]
     if not candidates:
         raise Dropped("no prose of 8 to 40 words")
     asked = [(support, made) for support, mades in candidates for made in mades]
@@ -151,33 +162,50 @@ def _candidates(section: Section) -> Iterator[tuple[str, Sequence[RuleQuestion]]
             continue
         for sentence in _SENTENCE_END.split(paragraph):
             if _LEAST_WORDS <= len(sentence.split()) <= _MOST_WORDS and not _CODE_LIKE.search(sentence):
-                if sentence.isascii() and not sentence.endswith(("?", ":")):
+                if sentence.isascii() and not sentence.endswith(("?", ":")) and not _POINTS_ON.search(sentence):
                     yield sentence, list(questions_of_sentence(capitalised(_LEAD_IN.sub("", sentence))))
     for term, description in section.terms:
         yield from _described(f"{term}: {description}", term, description)
+
+
+def _heading_candidate(document: Document, section: Section) -> Iterator[tuple[str, Sequence[RuleQuestion]]]:
+    """The heading as the question, where it names something and all that stands under it fits one passage."""
+    heading = _named(section.heading)
+    subject = content_words(heading) - content_words(document_name(document, section)) - _GENERIC
+    length = sum(len(paragraph.split()) for paragraph in section.paragraphs)
+    if len(subject) < _HEADING_SUBJECT or length > _SHORT_SECTION or section.terms:
+        return
+    sentences = [
+        sentence
+        for sentence, _ in _candidates(section)
+        if content_words(sentence) & subject
+        and len(sentence.split()) >= _LEAST_WORDS
+        and not _LISTED_TERM.match(sentence)
+    ]
+    if sentences:
+        telling = max(sentences, key=lambda sentence: len(content_words(sentence) & subject))
+        yield telling, [question_of_heading(heading)]
 
 
 def _described(support: str, term: str, description: str) -> Iterator[tuple[str, Sequence[RuleQuestion]]]:
     if not content_words(term) - _GENERIC:
         return
     if len(support.split()) <= _MOST_WORDS and not _CODE_LIKE.search(support) and support.isascii():
-        made = question_of_term(term, description)
-        yield support, [made] if made is not None else []
+        yield support, list(questions_of_term(term, description))
 
 
 def _fact(
     document: Document, section: Section, support: str, made: RuleQuestion, casing: Casing, plain: str
 ) -> Fact | None:
     core = " ".join(reword(_lowered(made, casing)).split())
-    for change in (reorder, without_articles):
-        if shares_run(core, plain):
-            core = change(core)
+    if shares_run(core, plain):
+        core = without_articles(reorder(core), plain)
     name = document_name(document, section)
     heading = _named(section.heading)
     known = content_words(name)
     telling = content_words(core) - known
-    if heading and (content_words(heading) - known - telling) and len(telling) < _TELLING:
-        context = f"for {casing.inside(heading)} in {name}"
+    if heading and heading != made.about and (content_words(heading) - known - telling) and len(telling) < _TELLING:
+        context = f"for {_titled(heading, casing)} in {name}"
         telling |= content_words(heading) - known
     else:
         context = f"in {name}"
@@ -195,6 +223,11 @@ def _placed(core: str, context: str, plain: str) -> str:
     return f"{context}, {core}"
 
 
+def _titled(heading: str, casing: Casing) -> str:
+    """A heading inside a sentence: one that is written as a title stays so."""
+    return heading if any(word[0].isupper() for word in heading.split()[1:]) else casing.inside(heading)
+
+
 def _lowered(made: RuleQuestion, casing: Casing) -> str:
     """The question with its subject as inside a sentence."""
     for thing in (made.about, made.answers):
@@ -205,12 +238,16 @@ def _lowered(made: RuleQuestion, casing: Casing) -> str:
 
 def document_name(document: Document, section: Section) -> str:
     """What a document is about, in a few words: its own title where that says it, otherwise its repository."""
-    return _named(section.headings[0]) or document.repository.split("/")[-1]
+    owner, repository = document.repository.split("/")
+    return _named(section.headings[0]) or (
+        repository if content_words(repository) - _GENERIC else f"{owner} {repository}"
+    )
 
 
 def _named(heading: str) -> str:
     """A heading without its numbering and furniture; empty where nothing is left that names a thing."""
-    text = re.sub(r"^[\d.)\s]+|[\s:.#*]+$", "", re.sub(r"\s*\([^()]*\)|[`*_]{2,}|`", "", heading)).strip()
+    text = re.sub(r"^[\d.)\s]+|[\s:.,#*]+$", "", re.sub(r"\s*\([^()]*\)|[`*_]{2,}|`", "", heading)).strip()
+    text = re.sub(r"^(?:for|in|on|the|an?) ", "", _LABEL.sub("", text), flags=re.IGNORECASE)
     if not text.isascii() or not 1 <= len(words(text)) <= _TITLE_WORDS or _CODE_LIKE.search(text):
         return ""
     return text if content_words(text) - _GENERIC else ""

@@ -8,26 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
+from bench import question_clause
+from bench.question_form import IMPERATIVES, LEFT, LONG, NO_SUBJECT, RuleQuestion, short, stands_alone, subject_of
 from bench.wording import base_form, content_words
 
-__all__ = ["RuleQuestion", "question_of_term", "questions_of_sentence"]
-
-
-@dataclass(frozen=True)
-class RuleQuestion:
-    """A question as a rule makes it, in the words of its sentence."""
-
-    text: str
-    """Begins in lower case and ends without its mark."""
-    answers: str = ""
-    """The thing that answers it, where that is what the sentence is about."""
-    about: str = ""
-    """What the sentence is about, where follow_up can be asked of it."""
-    follow_up: str = ""
-    """The question about a thing that is named before: "what does it store"."""
+__all__ = ["question_of_heading", "questions_of_sentence", "questions_of_term"]
 
 
 _SUBJECT: Final = r"(?P<subject>(?:The |An? |Each |All )?[A-Za-z][\w/.-]*(?: [\w/.()-]+){0,6}?)"
@@ -50,31 +37,11 @@ _PARTICIPLES: Final = (
 )
 _SINGULAR_OF: Final = {base_form(verb): verb for verb in _VERBS.split("|")}
 _DETERMINED: Final = r"(?:an?|the|all|any|each|every|only|one|two|multiple|several|whether|data|new)"
-_ENDINGS: Final = r"(?:\w+(?:s|ed|ing|t|n)|be|do)"
 
-# A subject that only its context explains, or that is about the document and not about the system.
-_VAGUE: Final = frozenset(
-    "this that these those it they he she we you i there here which what following above below figure diagram document "
-    "section chapter page example examples table guide picture note step steps code user users one ones other others "
-    "name script command snippet image repository repo readme release project version documentation tutorial first "
-    "second third next last latter former same everything something either both if when in on at by as for from "
-    "although however but and or with to please see file files value values field parameter option data list".split()
-)
-_NO_SUBJECT: Final = re.compile(
-    r"\b(?:is|are|was|were|be|can|may|must|should|shall|will|would|has|have|if|when|that|which|who|to|not|then|by|"
-    r"also|only|and)\b",
-    re.IGNORECASE,
-)
-_POINTS_ELSEWHERE: Final = re.compile(
-    r"\b(?:this|these|those|it|its|they|them|their|we|our|us|above|below|follow|following|previous|latter|former|here|"
-    r"figure|section|example|e\.g|i\.e|same|such)\b",
-    re.IGNORECASE,
-)
-_ASIDE: Final = re.compile(r"\s*\([^()]{0,60}\)")
-_SECOND_BREATH: Final = re.compile(
-    r",? (?:and|which|while|where|so that|but|as well as|in order to|because|since|when|if|or)\b|, | - | \u2013 "
-)
-_LONG: Final = 55
+_FINITE: Final = re.compile(r"\b(?:is|are|was|were|has|have|had|will|can|may|must|should|could)\b", re.IGNORECASE)
+_TERM: Final = re.compile(r"^(?=.*(?:[a-z][A-Z]|[_./\d-]|[A-Z]{2}))[\w./-]+(?: [A-Z][\w./-]*){0,2}$")
+"""One word with something of a name about it, perhaps with more names behind it."""
+_DESCRIPTION_WORDS: Final = 6
 
 # How to ask for what follows a participle, by the word between them.
 _ASK_BY_LINK: Final = {
@@ -101,80 +68,67 @@ _ASK_BY_LINK: Final = {
 _LINKS: Final = "|".join(sorted(_ASK_BY_LINK, key=len, reverse=True))
 
 
-def _subject(found: re.Match[str]) -> str | None:
-    """The thing that a sentence is about; None where it needs what stands before it."""
-    text = _ASIDE.sub("", found["subject"]).strip()
-    names = text.split()
-    if names and names[0] in ("The", "A", "An", "Each", "All"):
-        names[0] = names[0].lower()
-    plain = [name.lower().strip("().") for name in names if name not in ("the", "a", "an", "each", "all")]
-    if not plain or plain[-1] in _VAGUE or plain[0] in _VAGUE or _NO_SUBJECT.search(text):
+def _possible(found: re.Match[str]) -> RuleQuestion | None:
+    subject, what = subject_of(found), short(found["what"])
+    if subject is None or not what:
         return None
-    return " ".join(names) if content_words(text) and _stands_alone(text) else None
+    plural = found["aux"].startswith("do ")
+    auxiliary = "can" if found["aux"].startswith("can") else "do" if plural else "does"
+    return RuleQuestion(f"{auxiliary} {subject} {what}", "", subject)
 
 
-def _stands_alone(text: str) -> bool:
-    """Whether a part of a sentence can be understood in another one."""
-    return not _POINTS_ELSEWHERE.search(text) and text.count("(") == text.count(")") and text.count('"') % 2 == 0
-
-
-def _short(text: str) -> str:
-    """A clause up to where it takes a second breath, if it is long; empty where that leaves too little."""
-    if len(text) > _LONG:
-        text = _SECOND_BREATH.split(text)[0]
-    return text if _stands_alone(text) else ""
-
-
-def _condition(found: re.Match[str]) -> RuleQuestion | None:
-    condition, word = found["condition"], found["word"].lower()
-    wish = re.match(r"you (?:want|wish|need|would like) to (.+)", condition)
-    if wish is not None:
-        return RuleQuestion(f"how do I {wish[1]}") if _stands_alone(wish[1]) else None
-    own = re.match(r"you (?!are\b|have\b|do\b|also\b)(.+)", condition)
-    if own is not None:
-        return RuleQuestion(f"what comes next {word} I {own[1]}") if _stands_alone(own[1]) else None
-    if not _stands_alone(condition) or re.match(r"(?:you|all|both|there|not|so|needed|required|using)\b", condition):
+def _related_to(found: re.Match[str]) -> RuleQuestion | None:
+    subject = subject_of(found)
+    if subject is None:
         return None
-    if not re.search(rf" {_ENDINGS}\b", condition) and word != "after":
-        return None
-    match word:
-        case "before":
-            return RuleQuestion(f"what has to be done before {condition}")
-        case "unless" | "in case" | "while":
-            return RuleQuestion(f"what holds {word} {condition}")
-        case _:
-            return RuleQuestion(f"what happens {word} {condition}")
+    verb = f"{base_form(found['verb'])} {found['link']}"
+    return RuleQuestion(f"what does {subject} {verb}", "", subject, f"what does it {verb}")
 
 
-def _purpose(found: re.Match[str]) -> RuleQuestion | None:
-    if not _stands_alone(found["object"]) or found["verb"] in ("this", "the", "that", "date", "summarize", "conclude"):
+def _state(found: re.Match[str]) -> RuleQuestion | None:
+    subject = subject_of(found)
+    if subject is None:
         return None
-    return RuleQuestion(f"how do I {found['verb']} {found['object']}")
+    rest = f"{found['state']} {found['link']}"
+    return RuleQuestion(f"what {found['aux']} {subject} {rest}", "", subject, f"what is it {rest}")
+
+
+def question_of_heading(heading: str) -> RuleQuestion:
+    """The question for what a short section says, from its heading alone."""
+    first, _, rest = heading.partition(" ")
+    first = first.lower()
+    if first == "how" and rest.lower().startswith("to "):
+        return RuleQuestion(f"how do I {rest[3:].rstrip('?')}")
+    if first in IMPERATIVES:
+        return RuleQuestion(f"how do I {first} {rest}")
+    if first.endswith("ing") and len(first) > len("string"):
+        return RuleQuestion(f"how does one go about {first} {rest}")
+    return RuleQuestion(f"what is there to know about {heading}", "", heading)
 
 
 def _default(found: re.Match[str]) -> RuleQuestion | None:
     subject = found["subject"].strip()
-    if not _stands_alone(subject) or " " not in subject or _NO_SUBJECT.search(subject):
+    if not stands_alone(subject) or " " not in subject or NO_SUBJECT.search(subject):
         return None
     return RuleQuestion(f"what applies as {subject} when nobody has set anything")
 
 
 def _reason(found: re.Match[str]) -> RuleQuestion | None:
-    subject = _subject(found)
-    if subject is None or not _stands_alone(found["rest"]):
+    subject = subject_of(found)
+    if subject is None or not stands_alone(found["rest"]):
         return None
     return RuleQuestion(f"what is the reason why {subject} {found['rest']}")
 
 
 def _responsible(found: re.Match[str]) -> RuleQuestion | None:
-    subject, what = _subject(found), _short(found["what"])
+    subject, what = subject_of(found), short(found["what"])
     if subject is None or not what:
         return None
     return RuleQuestion(f"which part is responsible for {what}", subject, subject, "what is it in charge of")
 
 
 def _used(found: re.Match[str]) -> RuleQuestion | None:
-    subject, what, how = _subject(found), _short(found["what"]), found["how"]
+    subject, what, how = subject_of(found), short(found["what"]), found["how"]
     if subject is None or not what:
         return None
     if how in ("to", "for"):
@@ -183,14 +137,14 @@ def _used(found: re.Match[str]) -> RuleQuestion | None:
 
 
 def _kind(found: re.Match[str]) -> RuleQuestion | None:
-    subject, what = _subject(found), _short(found["what"])
+    subject, what = subject_of(found), short(found["what"])
     if subject is None or not what or found["kind"].split()[-1] in ("one", "way", "same", "process"):
         return None
     return RuleQuestion(f"which {found['kind']} {what}", subject)
 
 
 def _enables(found: re.Match[str]) -> RuleQuestion | None:
-    subject, what = _subject(found), _short(found["what"])
+    subject, what = subject_of(found), short(found["what"])
     if subject is None or not what or what.startswith("to "):
         return None
     follow_up = f"what does it {base_form(found['verb'])}"
@@ -198,12 +152,15 @@ def _enables(found: re.Match[str]) -> RuleQuestion | None:
 
 
 def _means(found: re.Match[str]) -> RuleQuestion | None:
-    subject = _subject(found)
-    return None if subject is None else RuleQuestion(f"how can {subject} be {found['participle']}")
+    subject = subject_of(found)
+    if subject is None:
+        return None
+    participle = found["participle"]
+    return RuleQuestion(f"how can {subject} be {participle}", "", subject, f"how can it be {participle}")
 
 
 def _passive(found: re.Match[str]) -> RuleQuestion | None:
-    subject = _subject(found)
+    subject = subject_of(found)
     if subject is None:
         return None
     form, aux, participle = _ASK_BY_LINK[found["link"]], found["aux"], found["participle"]
@@ -216,44 +173,37 @@ def _passive(found: re.Match[str]) -> RuleQuestion | None:
 
 
 def _must(found: re.Match[str]) -> RuleQuestion | None:
-    subject = _subject(found)
+    subject = subject_of(found)
     if subject is None or "not" in found["what"].split()[0]:
         return None
-    text = "what is demanded of {}" if found["what"].startswith("be ") else "what does {} have to do"
-    if found["aux"] in ("must", "should", "shall", "have to") and subject.split()[-1].endswith("s"):
-        text = text.replace("does", "do")
-    return RuleQuestion(text.format(subject), "", subject, text.replace("do {}", "does {}").format("it"))
+    text = "what is demanded of {}" if found["what"].startswith("be ") else "what is expected of {}"
+    return RuleQuestion(text.format(subject), "", subject, text.format("it"))
 
 
 def _verb(found: re.Match[str]) -> RuleQuestion | None:
-    subject, what, verb = _subject(found), _short(found["what"]), found["verb"]
+    subject, what, verb = subject_of(found), short(found["what"]), found["verb"]
     if subject is None or not what:
         return None
     return RuleQuestion(f"what {verb} {what}", subject, subject, f"what does it {base_form(verb)}")
 
 
 def _plural_verb(found: re.Match[str]) -> RuleQuestion | None:
-    subject, what = _subject(found), _short(found["what"])
+    subject, what = subject_of(found), short(found["what"])
     if subject is None or not what or not subject.split()[-1].endswith("s"):
         return None
     return RuleQuestion(f"what {_SINGULAR_OF[found['verb']]} {what}", subject)
 
 
 def _able(found: re.Match[str]) -> RuleQuestion | None:
-    subject, what = _subject(found), _short(found["what"])
+    subject, what = subject_of(found), short(found["what"])
     if subject is None or not what:
         return None
     text = f"what is able to {what}" if found["aux"] == "can" else f"what is going to {what}"
     return RuleQuestion(text, subject)
 
 
-def _instruction(found: re.Match[str]) -> RuleQuestion | None:
-    what = _short(found["what"])
-    return RuleQuestion(f"how do I {what}") if what and not what.startswith("be ") else None
-
-
 def _definition(found: re.Match[str]) -> RuleQuestion | None:
-    subject = _subject(found)
+    subject = subject_of(found)
     return None if subject is None else RuleQuestion(f"what {found['aux']} {subject}", "", subject, "what is it")
 
 
@@ -263,9 +213,9 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], RuleQuestio
         (
             r"^(?P<word>When|If|Once|After|Before|Whenever|As soon as|While|Unless|In case) "
             r"(?P<condition>[^,;:]{15,110}), .{15,}$",
-            _condition,
+            question_clause.condition,
         ),
-        (r"^(?:In order )?[Tt]o (?P<verb>[a-z]{3,12}) (?P<object>[^,;:]{8,90}), .{12,}$", _purpose),
+        (r"^(?:In order )?[Tt]o (?P<verb>[a-z]{3,12}) (?P<object>[^,;:]{8,90}), .{12,}$", question_clause.purpose),
         (
             r"^(?:The |By )?[Dd]efault (?:value |setting )?(?:of |for )?(?P<subject>[^,;:]{5,60}?)(?: is| are) [^;]+$",
             _default,
@@ -295,21 +245,41 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], RuleQuestio
             rf"^{_SUBJECT} (?P<aux>must|should|shall|has to|have to|needs to|need to) {_ADVERB}(?P<what>[^;:]{{12,}})$",
             _must,
         ),
+        (
+            rf"^{_SUBJECT} (?P<verb>consists|depends|relies|belongs|corresponds|interacts|communicates|listens|applies|"
+            r"connects|subscribes|points|maps|integrates|runs|resides|comes|starts|ends) "
+            r"(?P<link>of|on|upon|to|with|in|from|for|at) .{8,}$",
+            _related_to,
+        ),
+        (
+            rf"^{_SUBJECT} (?P<aux>is|are) {_ADVERB}(?P<state>based|composed|compatible|intended|meant|part|"
+            r"dependent|limited|subject|similar|equal|related|aligned|comprised|divided) "
+            r"(?P<link>on|of|with|for|to|in|into) .{8,}$",
+            _state,
+        ),
         (rf"^{_SUBJECT} {_ADVERB}(?P<verb>{_VERBS}) (?P<what>[^;:]{{12,}})$", _verb),
         (rf"^{_SUBJECT} {_ADVERB}(?P<verb>has|[a-z]{{3,12}}s) (?P<what>{_DETERMINED} [^;:]{{12,}})$", _verb),
         (rf"^{_SUBJECT} {_ADVERB}(?P<verb>{'|'.join(_SINGULAR_OF)}) (?P<what>[^;:]{{12,}})$", _plural_verb),
         (rf"^{_SUBJECT} (?P<aux>can|will) {_ADVERB}(?P<what>(?!not|be)[a-z]{{2,}} [^;:]{{12,}})$", _able),
         (
-            rf"^{_SUBJECT} (?P<aux>is|are) {_ADVERB}(?P<participle>[a-z]{{3,}}ed) (?P<link>{_LINKS}) [^;:]{{6,}}$",
+            rf"^{_SUBJECT} (?P<aux>is|are) {_ADVERB}(?P<participle>[a-z]{{3,}}ed) "
+            rf"(?P<link>(?!to (?!an? |the |[A-Z]))(?:{_LINKS})) [^;:]{{6,}}$",
             _passive,
         ),
+        (rf"^{_SUBJECT} (?P<aux>cannot|can not|does not|do not) (?P<what>[a-z]{{2,}} [^;:]{{8,}})$", _possible),
         (
             r"^(?:Use|Run|Execute|Edit|Set|Add|Modify|Create|Call|Select|Click|Go|Open|Check|Define|Specify|Configure|"
             r"Enable|Install|Apply|Update|Change|Follow|Press|Start|Enter|Provide|Deploy|Build|Download|See|Refer)\b"
             r"[^,;:]{8,}? (?:in order )?to (?P<what>[a-z]{2,}(?<!the) [^;:]{12,})$",
-            _instruction,
+            question_clause.instruction,
         ),
         (rf"^{_SUBJECT} (?P<aux>is|are) (?:an?|the|one of) [^;:]{{20,}}$", _definition),
+        (
+            r"^[A-Z][^;:]{15,}?,? (?P<word>when|if|once|after|before|whenever|unless|until|as soon as) "
+            r"(?P<condition>[^,;:]{15,110})$",
+            question_clause.condition_behind,
+        ),
+        (r"^[A-Z][^;:]{15,}?,? (?P<link>so that|in order to) (?P<what>[a-z][^,;:]{12,90})$", question_clause.done_for),
     )
 )
 
@@ -328,8 +298,21 @@ def questions_of_sentence(sentence: str) -> Iterator[RuleQuestion]:
             yield question
 
 
-def question_of_term(term: str, description: str) -> RuleQuestion | None:
-    """The question for the meaning of a described term; None where the description is too short to be one."""
-    if not 1 <= len(term.split()) <= 4 or len(description.split()) < 6 or not content_words(term):
-        return None
-    return RuleQuestion(f"what is meant by {term}")
+def questions_of_term(term: str, description: str) -> Iterator[RuleQuestion]:
+    """The questions for the meaning of a described term, and for the term by its meaning.
+
+    Args:
+        term: A name, code or short form; the labels of a list that is prose otherwise are none.
+        description: What stands beside it, of six words or more.
+    """
+    if not _TERM.match(term) or len(description.split()) < _DESCRIPTION_WORDS:
+        return
+    meaning = re.split(r"[.;(]|, | - ", description)[0].strip()
+    # Of half the terms, whichever way their letters fall, so that both ways are asked.
+    if len(term) % 2 and len(meaning) <= 2 * LONG and len(content_words(meaning)) >= LEFT and stands_alone(meaning):
+        first = meaning.split()[0].lower()
+        if re.match(rf"[A-Z][a-z]+s {_DETERMINED} ", meaning):
+            yield RuleQuestion(f"what {meaning[0].lower()}{meaning[1:]}", term)
+        elif not _FINITE.search(meaning) and first not in IMPERATIVES and not first.endswith(("s", "ed", "ing")):
+            yield RuleQuestion(f"what stands for {meaning}", term, meaning)
+    yield RuleQuestion(f"what is meant by {term}", "", term, "what is meant by it")

@@ -52,9 +52,7 @@ _OTHER_WORDS: Final = (
     ("creates", "makes"),
     ("create", "make"),
     ("created", "made"),
-    ("starts", "begins"),
-    ("start", "begin"),
-    ("started", "begun"),
+    ("started", "launched"),
     ("sends", "transmits"),
     ("sent", "transmitted"),
     ("receives", "gets"),
@@ -66,9 +64,9 @@ _OTHER_WORDS: Final = (
     ("contain", "hold"),
     ("containing", "holding"),
     ("multiple", "several"),
-    ("ensure", "make sure"),
-    ("ensures", "makes sure"),
-    ("ensuring", "making sure"),
+    ("ensure", "guarantee"),
+    ("ensures", "guarantees"),
+    ("ensuring", "guaranteeing"),
     ("required", "needed"),
     ("requires", "needs"),
     ("require", "need"),
@@ -77,16 +75,14 @@ _OTHER_WORDS: Final = (
     ("specified", "stated"),
     ("currently", "at present"),
     ("automatically", "by itself"),
-    ("successfully", "without error"),
     ("necessary", "needed"),
     ("additional", "further"),
     ("entire", "whole"),
-    ("complete", "full"),
     ("completed", "finished"),
     ("modify", "change"),
     ("modified", "changed"),
     ("modifies", "changes"),
-    ("updated", "brought up to date"),
+    ("updated", "refreshed"),
     ("remove", "delete"),
     ("removed", "deleted"),
     ("removes", "deletes"),
@@ -110,17 +106,14 @@ _OTHER_WORDS: Final = (
     ("occur", "come about"),
     ("various", "diverse"),
     ("several", "a few"),
-    ("using", "by means of"),
     ("via", "by way of"),
     ("within", "inside"),
-    ("between", "among"),
     ("whether", "if"),
     ("describes", "explains"),
     ("defined", "laid down"),
     ("located", "found"),
     ("stored", "kept"),
     ("displays", "shows"),
-    ("display", "show"),
     ("displayed", "shown"),
     ("handles", "deals with"),
     ("handle", "deal with"),
@@ -136,17 +129,22 @@ _OTHER_WORDS: Final = (
     ("incoming", "arriving"),
     ("together", "jointly"),
     ("during", "in the course of"),
-    ("upon", "on"),
-    ("therefore", "thus"),
     ("your", "my"),
     ("you", "me"),
 )
 _REPLACED: Final = dict(_OTHER_WORDS)
-_REPLACE: Final = re.compile(
-    r"(?<![\w./-])(?:" + "|".join(sorted(map(re.escape, _REPLACED), key=len, reverse=True)) + r")(?![\w/-]|\.\w)"
+# "is using" and "by using" have no such other words.
+_NO_PREPOSITION: Final = "".join(
+    rf"(?<!\b{word} )" for word in ("is", "are", "be", "of", "for", "by", "when", "before", "after", "start", "not")
 )
+_REPLACE: Final = re.compile(
+    r"(?<![\w./-])(?:"
+    + "|".join(sorted(map(re.escape, _REPLACED), key=len, reverse=True))
+    + rf"|{_NO_PREPOSITION}using)(?![\w/-]|\.\w)"
+)
+_USING: Final = "by means of"
 
-_BASE_FORMS: Final = {"does": "do", "goes": "go", "has": "have", "is": "be"}
+_BASE_FORMS: Final = {"caches": "cache", "does": "do", "goes": "go", "has": "have", "is": "be"}
 
 
 def words(text: str) -> list[str]:
@@ -171,17 +169,31 @@ def _singular(word: str) -> str:
 
 def reword(text: str) -> str:
     """The text with other words for those that have some; names and code keep theirs, for they are case-sensitive."""
-    return _REPLACE.sub(lambda found: _REPLACED[found.group()], text)
+    return _REPLACE.sub(lambda found: _REPLACED.get(found.group(), _USING), text)
 
 
-def without_articles(text: str) -> str:
-    """The text without the, a and an, as headlines and hurried questions have it."""
-    return _ARTICLE.sub("", text)
+def without_articles(text: str, plain: str) -> str:
+    """The text without those of its articles that make it share runs of words with another, as hurried questions go.
+
+    Args:
+        text: A question or part of one.
+        plain: The other text's words in lower case, parted by blanks.
+    """
+    shared = _shared_runs(text, plain)
+    start = 0
+    while shared and (article := _ARTICLE.search(text, start)):
+        shorter = text[: article.start()] + text[article.end() :]
+        left = _shared_runs(shorter, plain)
+        if left < shared:
+            text, shared, start = shorter, left, 0
+        else:
+            start = article.end()
+    return text
 
 
 _LINK_AHEAD: Final = r"(?=$|,| (?:in|on|to|for|from|of|by|is|are|at|when|with)\b)"
 _OF: Final = re.compile(r"\b(?:the|an?) ([a-z]{4,}(?<!ing)) of (?:(?:the|an?) )?((?:[\w-]+ )?[\w-]+)" + _LINK_AHEAD)
-_PAIR: Final = re.compile(r"\b(the |an? |of |for |to |with |both |in )([\w-]+) (and|or) ([\w-]+)" + _LINK_AHEAD)
+_PAIR: Final = re.compile(r"\b(of |for |with |both |in )([\w-]+) (and|or) ([\w-]+)" + _LINK_AHEAD)
 
 
 def reorder(text: str) -> str:
@@ -200,6 +212,11 @@ def base_form(verb: str) -> str:
     return verb.removesuffix("s")
 
 
+def _shared_runs(question: str, plain: str) -> int:
+    padded = f" {plain} "
+    return sum(f" {' '.join(run)} " in padded for run in runs(question))
+
+
 def shares_run(question: str, plain: str) -> bool:
     """Whether a question has a run of five words that a text has as well.
 
@@ -207,5 +224,4 @@ def shares_run(question: str, plain: str) -> bool:
         question: As it is asked.
         plain: The text's words in lower case, parted by blanks.
     """
-    padded = f" {plain} "
-    return any(f" {' '.join(run)} " in padded for run in runs(question))
+    return _shared_runs(question, plain) > 0

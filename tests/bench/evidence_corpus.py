@@ -40,7 +40,7 @@ COPIED = "The Gamma Store keeps every snapshot in encrypted tertiary volumes."
 """Stands in two files of one repository."""
 SHARED = "When the omega watchdog expires twice, the platform restarts all dependent pods."
 """Stands in files of the first four repositories."""
-BOILERPLATE = "The nightly pipeline requires credentials of the central artifact mirror."
+BOILERPLATE = "The build pipeline requires credentials of the central artifact mirror."
 """Stands in more files than three."""
 
 

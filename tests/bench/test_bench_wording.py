@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bench.duplicate import find_duplicates
 from bench.outline import Outline
-from bench.question_rule import question_of_term, questions_of_sentence
+from bench.question_rule import question_of_heading, questions_of_sentence, questions_of_term
 from bench.section_markdown import read as read_markdown
 from bench.section_rst import read as read_restructuredtext
 from bench.wording import base_form, content_words, reorder, reword, shares_run, without_articles, words
@@ -34,7 +34,9 @@ def test_a_verb_loses_its_ending(verb: str, base: str) -> None:
 def test_other_words_leave_names_and_code_alone() -> None:
     assert reword("creates a start_time via the Create API") == "makes a start_time by way of the Create API"
     assert reword("in order to verify") == "so as to check"
-    assert without_articles("the state of a gNB in the-band") == "state of gNB in the-band"
+    plain = "the state of a gnb in the band"
+    assert without_articles("show the state of a gNB", plain) == "show state of a gNB"
+    assert without_articles("read the book of a gNB", plain) == "read the book of a gNB"
     assert reorder("what holds the format of the mapping file") == "what holds the mapping file format"
     assert content_words("What is the PRBs usage of a 5 in E2?") == {"prb", "usage", "e2"}
 
@@ -79,11 +81,36 @@ def test_what_only_its_context_explains_is_not_asked(sentence: str) -> None:
     assert list(questions_of_sentence(sentence)) == []
 
 
-def test_a_described_term_is_asked_for_its_meaning() -> None:
-    made = question_of_term("gzip", "Set if and only if the record is compressed")
-    assert made is not None and made.text == "what is meant by gzip"
-    assert question_of_term("gzip", "a string") is None
-    assert question_of_term("one two three four five", "Set if and only if the record is compressed") is None
+@pytest.mark.parametrize(
+    ("term", "description", "questions"),
+    [
+        ("GZIP_ON", "Whether a record is compressed or not", ["what is meant by GZIP_ON"]),
+        # An odd number of letters is asked for by its meaning first.
+        (
+            "gzip_on",
+            "Compression of all records on Kafka; false by default",
+            ["what stands for Compression of all records on Kafka", "what is meant by gzip_on"],
+        ),
+        ("--stop", "Stops the node at the next boundary", ["what is meant by --stop"]),
+        ("gzip_on", "a string", []),
+        ("Early Access", "Something that a list of features says", []),
+    ],
+)
+def test_a_described_term_is_asked_for_its_meaning(term: str, description: str, questions: list[str]) -> None:
+    assert [made.text for made in questions_of_term(term, description)] == questions
+
+
+@pytest.mark.parametrize(
+    ("heading", "question"),
+    [
+        ("Deploying the RIC", "how does one go about deploying the RIC"),
+        ("How to add an xApp", "how do I add an xApp"),
+        ("Delete a Cluster", "how do I delete a Cluster"),
+        ("String Handling", "what is there to know about String Handling"),
+    ],
+)
+def test_a_heading_is_asked_for_what_stands_under_it(heading: str, question: str) -> None:
+    assert question_of_heading(heading).text == question
 
 
 _MARKDOWN = """---
