@@ -1,5 +1,8 @@
 """Multiple choice by evidence: which option do the statements support that also speak of the question.
 
+Where the evidence is thin, as for a question on a document that is not there, an option that keeps to the question's
+subject is the likelier one: it moves the probabilities, but no option is chosen by that alone.
+
 An option is judged by its content terms alone. Its place, its length, function words and set phrases such as "all of
 the above" have no say: stop words carry no term, sums are exact (``math.fsum``), and no order of options is used.
 """
@@ -73,6 +76,11 @@ _SPELT: Final = {
 _SPELT_WORD: Final = re.compile(rf"\b(?:{'|'.join(_SPELT)})\b", re.IGNORECASE)
 _OWN_WORDS_ASKED: Final = 0.25
 """Share of its weight that an option's term counts if the question has it as well, beside terms that it has not."""
+
+
+_SUBJECT: Final = 0.2
+"""What an option gains that takes up every word of the question, where full support counts 1. Set on the "dev" rows of
+ORAN-Bench (bench.sample)."""
 
 
 class ChoiceRules(BaseModel):
@@ -163,21 +171,34 @@ def weigh_options(
     usual = math.fsum(len(weight) for weight in weights) / len(weights)
     rows = [_support(weight, option.written_out, usual, clauses) for weight, option in zip(weights, read, strict=True)]
     negated = is_negated(question)
-    scores = [row[0] for row in rows]
-    known = [score for score, weight in zip(scores, weights, strict=True) if weight]
-    if not known or max(known) < rules.least_support:
-        return OptionSupport(_softmax(scores if not negated else [-s for s in scores], rules), None, _deciders(rows))
+    supports = [row[0] for row in rows]
+    known = [support for support, weight in zip(supports, weights, strict=True) if weight]
     if negated:
         # What cannot be weighed must not win by having no support.
-        scores = [-score if weight else -max(known) for score, weight in zip(scores, weights, strict=True)]
-    probabilities = _softmax(scores, rules)
-    ranked = sorted(probabilities, reverse=True)
-    best = probabilities.index(ranked[0])
-    # A tie would fall to the first of two by place.
-    clear = ranked[0] > ranked[1] and ranked[0] - ranked[1] >= rules.margin
-    choice = best if clear and weights[best] else None
+        most = max(known, default=0.0)
+        scores = [-support if weight else -most for support, weight in zip(supports, weights, strict=True)]
+    else:
+        scores = supports
+    subject = [_SUBJECT * _taken_up(option, asked) for option in read]
+    probabilities = _softmax([score + gain for score, gain in zip(scores, subject, strict=True)], rules)
+    best = _clear_best(scores, rules) if known and max(known) >= rules.least_support else None
+    choice = best if best is not None and weights[best] and probabilities[best] == max(probabilities) else None
     deciding = rows if negated or choice is None else [rows[choice]]
     return OptionSupport(probabilities, choice, _deciders(deciding))
+
+
+def _clear_best(scores: Sequence[float], rules: ChoiceRules) -> int | None:
+    """Index of the option that leads by the margin; a tie would fall to the first of two by place."""
+    probabilities = _softmax(scores, rules)
+    first, second = sorted(probabilities, reverse=True)[:2]
+    clear = first > second and first - second >= rules.margin
+    return probabilities.index(first) if clear else None
+
+
+def _taken_up(option: _Option, asked: Target) -> float:
+    """Share in [0, 1] of the question's weight that an option has among its terms, in any form."""
+    met = [weight for term, weight in (*asked.weights.items(), *asked.others.items()) if term in option.terms]
+    return min(1.0, math.fsum(met) / asked.total)
 
 
 def _read_option(option: str, glossary: Glossary) -> _Option:

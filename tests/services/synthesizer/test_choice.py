@@ -111,6 +111,39 @@ def test_no_evidence_is_an_abstention() -> None:
     assert answer.abstained and sum(answer.option_probabilities) == pytest.approx(1.0)
 
 
+_SILENT = (
+    EvidencePassage("other", "The build system compiles the code and runs the linters nightly.", "b.md", "", 0.1),
+)
+
+
+def test_an_option_on_the_subject_is_likelier_where_the_evidence_is_silent_but_is_not_chosen() -> None:
+    question = "What is the purpose of the puncturing extension of a section?"
+    options = (
+        "To set the transmit power",
+        "To specify a puncturing pattern within a section",
+        "To schedule retransmissions",
+    )
+    answer = _choose(question, options, _SILENT)
+    assert answer.abstained and answer.choice is None
+    first, on_subject, third = answer.option_probabilities
+    assert on_subject > first == third
+
+
+def test_evidence_outweighs_the_subject() -> None:
+    question = "Which layers does the O-DU host?"
+    options = ("the layers that the O-DU sheds at night", "the RLC and MAC")
+    answer = _choose(question, options)
+    assert answer.option_probabilities[1] > answer.option_probabilities[0]
+    assert answer.choice == 1
+
+
+def test_another_form_of_a_name_keeps_to_the_subject() -> None:
+    question = "What may the Distributed Unit log?"
+    options = ("what an O-DU sees", "what a printer sees", "what a browser sees")
+    answer = _choose(question, options, _SILENT)
+    assert answer.option_probabilities[0] > answer.option_probabilities[1] == answer.option_probabilities[2]
+
+
 def test_option_without_content_words_is_never_chosen() -> None:
     options = ("the RLC and MAC layers", "all of the above", "none of the above")
     assert _choose("Which layers does the O-DU host?", options).choice == 0
@@ -178,6 +211,14 @@ def test_probabilities_are_a_distribution(question: str, options: list[str]) -> 
     assert len(answer.option_probabilities) == len(options)
     assert all(0.0 <= probability <= 1.0 for probability in answer.option_probabilities)
     assert sum(answer.option_probabilities) == pytest.approx(1.0)
+
+
+@given(_QUESTIONS, _OPTIONS)
+def test_a_chosen_option_is_the_most_probable_one(question: str, options: list[str]) -> None:
+    answer = _choose(question, tuple(options))
+    if answer.choice is not None:
+        others = [value for place, value in enumerate(answer.option_probabilities) if place != answer.choice]
+        assert answer.option_probabilities[answer.choice] > max(others)
 
 
 @pytest.mark.parametrize(
