@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -24,8 +24,6 @@ from argo.result import (
     StepStarted,
 )
 from argo.service import HealthReport, OrchestratorInfo
-from argo.trace import TraceSummary
-from argo.waterfall import label_of, trace_table
 
 __all__ = [
     "show_documents",
@@ -36,8 +34,6 @@ __all__ = [
     "show_search",
     "show_session",
     "show_sessions",
-    "show_trace",
-    "show_traces",
 ]
 
 
@@ -254,26 +250,3 @@ def show_info(console: Console, info: OrchestratorInfo) -> None:
     line(console, ("limits", "bold"))
     for name, bound in sorted(info.limits.items()):
         line(console, (f"{name} ", "dim"), str(bound), indent=2)
-
-
-def show_traces(console: Console, traces: Iterable[TraceSummary]) -> None:
-    """Show which traces there are, newest last."""
-    line(console, (f"{'trace':<32}  {'started':<14}  spans  {'ms':>8}  root", "dim"))
-    for trace in traces:
-        root = trace.tree.root
-        line(
-            console,
-            f"{trace.trace_id:<32}  {_when(trace.start_s)[5:]}  {len(trace.spans):>5}  "
-            f"{root.duration_s * 1000:>8.1f}  {label_of(root)}",
-        )
-
-
-def show_trace(console: Console, trace: TraceSummary) -> None:
-    """Show the waterfall of one trace."""
-    line(console, ("trace ", "dim"), trace.trace_id, ("  started ", "dim"), _when(trace.start_s))
-    console.print(trace_table(trace.tree))
-    paragraph(
-        console,
-        "excl: exclusive time, which adds up to the whole. crit: time on the critical path, which does too.",
-        style="dim",
-    )

@@ -103,6 +103,9 @@ class ClientSettings(BaseSettings):
     span_dir: Path | None = None
     """Folder of the span files of a local stack, for `argo trace`."""
 
+    jaeger_url: str | None = None
+    """Where Jaeger's page is, such as http://127.0.0.1:16686, for `argo trace` where there is no folder."""
+
 
 def load(settings: type[_S], environ: Mapping[str, str] | None = None) -> _S:
     """Read one settings class from the environment.

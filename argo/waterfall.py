@@ -13,6 +13,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from argo.hop import hop_of
 from argo.result import Hop, QuestionTiming
 from argo.telemetry import ACTION, FAN_OUT, PROGRESS, PROGRESS_AFTER, SPAN_STEP, STEP
 from argo.trace import Span, SpanTree
@@ -186,11 +187,11 @@ def label_of(span: Span) -> str:
             if isinstance(after, int | float):
                 label += f">{after:.2f}"
         return label
-    service, slash, method = span.name.rpartition("/")
-    if slash:
-        callee = service.rpartition(".")[2].removesuffix("Service").lower()
-        return f"{callee} {method}" if callee != span.service else f"in {callee} {method}"
-    return span.name
+    hop = hop_of(span)
+    if "/" in span.name:
+        return hop
+    # The line above and the colour say which service it is.
+    return hop.removeprefix(f"{span.service} ")
 
 
 def trace_table(tree: SpanTree) -> Table:

@@ -1,18 +1,22 @@
-"""`argo trace`: where the time of a question went, from the span files of a local stack."""
+"""`argo trace`: where the time of questions went, from the span files of a local stack or from Jaeger."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from argo.command.context import DefaultGroup, JsonOption, emit, output, report
-from argo.console import show_trace, show_traces
+from argo.console_trace import show_comparison, show_hops, show_trace, show_traces
 from argo.errors import ArgoError, InvalidArgumentError, NotFoundError
+from argo.hop import compare, hop_figures
+from argo.jaeger import Jaeger
 from argo.settings import ClientSettings, load
-from argo.trace import TraceSummary, read_traces
+from argo.trace import TraceSummary
+from argo.trace_source import TraceSource, open_source, parse_since
 
 __all__ = ["app"]
 
@@ -24,8 +28,8 @@ class _LastByDefault(DefaultGroup):
 app = typer.Typer(
     cls=_LastByDefault,
     no_args_is_help=False,
-    help="Show where the time of a question went, from the span files of a local stack "
-    "(ARGO_CLIENT_SPAN_DIR or --dir). `argo trace` alone means `argo trace last`.",
+    help="Show where the time of questions went, from the span files of a local stack (ARGO_CLIENT_SPAN_DIR or --dir) "
+    "or from Jaeger (ARGO_CLIENT_JAEGER_URL or --jaeger). `argo trace` alone means `argo trace show last`.",
 )
 DirOption = Annotated[
     Path | None,
@@ -33,31 +37,39 @@ DirOption = Annotated[
         "--dir", metavar="FOLDER", help="Folder of span files; ARGO_CLIENT_SPAN_DIR or .argo/span if left out."
     ),
 ]
+JaegerOption = Annotated[
+    str | None,
+    typer.Option("--jaeger", metavar="URL", help="Jaeger's page; ARGO_CLIENT_JAEGER_URL if left out."),
+]
+OpenOption = Annotated[bool, typer.Option("--open", help="Print the trace's page in Jaeger as well.")]
+IdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="The trace's id, or how it begins, or last.", show_default=False)
+]
+_LAST: Final = "last"
+_LOOKED_AT: Final = 200
+"""Newest traces among which the last question is looked for."""
 
 
-_CHECKOUT: Final = Path(".argo/span")
-"""Where a stack that was started from a checkout keeps its spans."""
-
-
-def _traces(folder: Path | None) -> list[TraceSummary]:
-    folder = folder or load(ClientSettings).span_dir or (_CHECKOUT if _CHECKOUT.is_dir() else None)
-    if folder is None:
-        raise InvalidArgumentError(
-            f"span_dir must name a folder of span files: set ARGO_CLIENT_SPAN_DIR or give --dir; no {_CHECKOUT} here"
-        )
-    traces = read_traces(folder)
-    if not traces:
-        raise NotFoundError(f"span_dir must hold traces, got {folder}: none there yet")
-    return traces
-
-
-def _questions(traces: list[TraceSummary]) -> list[TraceSummary]:
+def _questions(traces: Sequence[TraceSummary]) -> list[TraceSummary]:
     questions = [trace for trace in traces if trace.is_question]
     if not questions:
         raise NotFoundError(
             "span_dir must hold the trace of a question, got none yet; `argo trace list --all` has more"
         )
     return questions
+
+
+def _find(source: TraceSource, trace_id: str) -> TraceSummary:
+    if trace_id == _LAST:
+        return _questions(source.recent(None, _LOOKED_AT))[-1]
+    return source.find(trace_id.lower())
+
+
+def _link(trace: TraceSummary, jaeger_url: str | None) -> str:
+    url = jaeger_url or load(ClientSettings).jaeger_url
+    if url is None:
+        raise InvalidArgumentError("jaeger_url must be set for --open: give --jaeger or set ARGO_CLIENT_JAEGER_URL")
+    return Jaeger(url).link(trace.trace_id)
 
 
 def _guarded(as_json: bool, work: Callable[[], None]) -> None:
@@ -67,9 +79,9 @@ def _guarded(as_json: bool, work: Callable[[], None]) -> None:
         raise typer.Exit(report(error, as_json)) from None
 
 
-def _show(trace: TraceSummary, as_json: bool) -> None:
+def _show(trace: TraceSummary, as_json: bool, link: str) -> None:
     if not as_json:
-        show_trace(output(), trace)
+        show_trace(output(), trace, link)
         return
     tree = trace.tree
     exclusive, critical = tree.exclusive_s(), tree.critical_s()
@@ -89,7 +101,17 @@ def _show(trace: TraceSummary, as_json: bool) -> None:
         }
         for span, depth in tree.walk()
     ]
-    emit({"trace_id": trace.trace_id, "start_s": trace.start_s, "spans": spans})
+    shown: dict[str, Any] = {"trace_id": trace.trace_id, "start_s": trace.start_s, "spans": spans}
+    emit(shown | ({"link": link} if link else {}))
+
+
+def _listed(trace: TraceSummary) -> dict[str, Any]:
+    return {
+        "trace_id": trace.trace_id,
+        "start_s": trace.start_s,
+        "spans": len(trace.spans),
+        "duration_s": trace.tree.root.duration_s,
+    }
 
 
 @app.command("list")
@@ -97,27 +119,16 @@ def list_traces(
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Most traces.")] = 20,
     everything: Annotated[bool, typer.Option("--all", help="Also other calls, such as ingests and policies.")] = False,
     folder: DirOption = None,
+    jaeger: JaegerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the traces of questions, newest last."""
 
     def work() -> None:
-        traces = _traces(folder)
+        traces = open_source(load(ClientSettings), folder, jaeger).recent(None, max(limit, _LOOKED_AT))
         traces = (traces if everything else _questions(traces))[-limit:]
         if as_json:
-            emit(
-                {
-                    "traces": [
-                        {
-                            "trace_id": trace.trace_id,
-                            "start_s": trace.start_s,
-                            "spans": len(trace.spans),
-                            "duration_s": trace.tree.root.duration_s,
-                        }
-                        for trace in traces
-                    ]
-                }
-            )
+            emit({"traces": [_listed(trace) for trace in traces]})
         else:
             show_traces(output(), traces)
 
@@ -126,28 +137,76 @@ def list_traces(
 
 @app.command()
 def show(
-    trace_id: Annotated[
-        str, typer.Argument(metavar="ID", help="The trace's id, or how it begins.", show_default=False)
-    ],
+    trace_id: IdArgument = _LAST,
+    link: OpenOption = False,
     folder: DirOption = None,
+    jaeger: JaegerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the waterfall of one trace with exclusive times and the critical path."""
+    """Show the waterfall of one trace with exclusive times and the critical path; the newest question's by default."""
 
     def work() -> None:
-        found = [trace for trace in _traces(folder) if trace.trace_id.startswith(trace_id.lower())]
-        if len(found) != 1:
-            raise NotFoundError(f"trace_id must name one trace, got {trace_id!r}, which {len(found)} begin with")
-        _show(found[0], as_json)
+        trace = _find(open_source(load(ClientSettings), folder, jaeger), trace_id)
+        _show(trace, as_json, _link(trace, jaeger) if link else "")
 
     _guarded(as_json, work)
 
 
 @app.command()
-def last(folder: DirOption = None, as_json: JsonOption = False) -> None:
+def last(
+    link: OpenOption = False, folder: DirOption = None, jaeger: JaegerOption = None, as_json: JsonOption = False
+) -> None:
     """Show the newest trace of a question."""
+    show(_LAST, link, folder, jaeger, as_json)
+
+
+@app.command()
+def hops(
+    since: Annotated[str, typer.Option(metavar="TIME", help="How far back, such as 90s, 30m, 1h, 2d.")] = "1h",
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Most traces, the newest.")] = 1_000,
+    slowest: Annotated[int, typer.Option(metavar="N", min=0, help="Slowest traces to name.")] = 5,
+    folder: DirOption = None,
+    jaeger: JaegerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the time of every hop over the questions of some time: percentiles, and share of the critical path."""
 
     def work() -> None:
-        _show(_questions(_traces(folder))[-1], as_json)
+        traces = _questions(open_source(load(ClientSettings), folder, jaeger).recent(parse_since(since), limit))
+        figures = hop_figures(traces)
+        slow = sorted(traces, key=lambda trace: -trace.tree.root.duration_s)[:slowest]
+        if as_json:
+            emit(
+                {
+                    "questions": len(traces),
+                    "hops": [dataclasses.asdict(one) for one in figures],
+                    "slowest": [_listed(trace) for trace in slow],
+                }
+            )
+        else:
+            show_hops(output(), traces, figures, slow)
+
+    _guarded(as_json, work)
+
+
+@app.command("compare")
+def compare_traces(
+    before: IdArgument,
+    after: IdArgument,
+    folder: DirOption = None,
+    jaeger: JaegerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how two traces differ, hop by hop; the changes of the critical path add up to the whole."""
+
+    def work() -> None:
+        source = open_source(load(ClientSettings), folder, jaeger)
+        traces = (_find(source, before), _find(source, after))
+        found = compare(traces[0].tree, traces[1].tree)
+        if as_json:
+            changed = [dataclasses.asdict(one) | {"change_s": one.change_s} for one in found]
+            emit({"traces": [_listed(trace) for trace in traces], "hops": changed})
+        else:
+            show_comparison(output(), traces, found)
 
     _guarded(as_json, work)

@@ -78,19 +78,23 @@ class TracedModel:
                 names.GENERATION_KIND: request.kind,
             },
         )
+        finished = False
         try:
             async with contextlib.aclosing(
                 cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
             ) as parts:
                 async for part in parts:
                     if isinstance(part, Generated):
+                        finished = True
                         self._record(span, part)
                     yield part
         except ArgoError as error:
             span.set_status(Status(StatusCode.ERROR, error.code.name))
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            span.set_status(Status(StatusCode.ERROR, "CANCELLED"))
+            # A reader that has the whole need not read on to the end.
+            if not finished:
+                span.set_status(Status(StatusCode.ERROR, "CANCELLED"))
             raise
         except BaseException:
             span.set_status(Status(StatusCode.ERROR, "INTERNAL"))

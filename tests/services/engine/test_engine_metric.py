@@ -8,12 +8,18 @@ from typing import Any
 
 import pytest
 from fake_model import FakeModel
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from argo.errors import UnavailableError
 from argo.metric import Metrics
+from argo.telemetry import Telemetry
 from services.engine.canary import Canary, WatchedModel
 from services.engine.metric import EngineMetrics
-from services.engine.port import GenerationRequest, GenerationTiming, Message, Sampling
+from services.engine.port import Generated, GenerationRequest, GenerationTiming, Message, Sampling
+from services.engine.span import TracedModel
 from services.engine.warm_up import finished
 
 _REQUEST = GenerationRequest((Message("user", "hello"),), Sampling(max_tokens=2), kind="answer")
@@ -142,3 +148,20 @@ async def test_what_vllm_publishes_of_its_queue_and_cache_is_shown_under_our_nam
         for gauge in published:
             with contextlib.suppress(KeyError):
                 prometheus_client.REGISTRY.unregister(gauge)
+
+
+async def test_a_generation_whose_reader_has_the_whole_and_leaves_is_neither_cancelled_nor_a_failed_span() -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    measured = _Measured()
+    model = WatchedModel(TracedModel(measured.inner, Telemetry(provider)))
+    model.measure(measured.engine.generations)
+    parts = model.generate(_REQUEST)
+    async for part in parts:
+        if isinstance(part, Generated):
+            break
+    await parts.aclose()
+    assert measured.values("argo_engine_generations_total") == {("length", "answer"): 1}
+    [whole] = [span for span in spans.get_finished_spans() if span.name.startswith("chat ")]
+    assert whole.status.status_code is StatusCode.UNSET
