@@ -68,8 +68,13 @@ def plot_strategies(run: Run, path: Path) -> None:
             loc="outside lower center",
             ncols=min(8, len(strategies) + len(budgets) + 1),
         )
-        figure.suptitle("Quality against what it takes, with 95 % intervals", fontsize=12)
+        figure.suptitle(f"Quality against what it takes: {_engine(run)}; 95 % intervals", fontsize=12)
         save(figure, path)
+
+
+def _engine(run: Run) -> str:
+    engine = run.head["stack"].get("synthesizer", {}).get("engine") or {"name": "unknown", "model": ""}
+    return f"{engine['name']} engine, {engine['model']}" if engine["model"] else f"{engine['name']} engine"
 
 
 def _panel(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -46,7 +47,30 @@ from orchestrator.strategy import STRATEGIES
 
 __all__ = ["strategies"]
 
-_BUDGETS_MS = (1000, 0)
+_BUDGETS_MS: Final = (1000, 0)
+_HEADLINE: Final = (
+    "set",
+    "strategy",
+    "budget_ms",
+    "variant",
+    "measure",
+    "questions",
+    "errors",
+    "quality",
+    "quality_low",
+    "quality_high",
+    "macro",
+    "weighted",
+    "abstained",
+    "evidence_recall",
+    "mean_searches",
+    "mean_reasoning_steps",
+    "mean_cost",
+    "p50_ms",
+    "p95_ms",
+    "inside",
+)
+_ENDS: Final = ("accuracy", "low", "high")
 
 
 def strategies(
@@ -174,15 +198,37 @@ def _report(run: Run, as_json: bool) -> dict[str, Any]:
     console = tables_on(as_json)
     for table in tables(run, all_pairs=False):
         show(console, table.title, table.columns, table.rows)
-    stem = run.path.with_suffix("")
-    write_csv(stem.with_suffix(".csv"), [flat(row) for row in scores])
+    files = {suffix: run.path.with_suffix(f".{suffix}") for suffix in ("csv", "md", "png")}
     parts = [f"{table.title}\n\n{markdown(table.columns, table.rows)}" for table in tables(run, all_pairs=True)]
-    stem.with_suffix(".md").write_text("\n".join(parts), encoding="utf-8")
-    plot_strategies(run, stem.with_suffix(".png"))
+    try:
+        write_csv(files["csv"], [flat(row) for row in scores])
+        files["md"].write_text("\n".join(parts), encoding="utf-8")
+        plot_strategies(run, files["png"])
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"record must lie in a writable folder, got {run.path}: {error.strerror}; copy it to another one"
+        ) from None
     return {
         "sets": run.head["sets"],
         "refused": run.head["refused"],
-        "scores": scores,
-        "comparisons": comparisons(run),
+        "scores": [_headline(row) for row in scores],
+        "comparisons": [_headline_pair(row) for row in comparisons(run)],
         "unchanged": unchanged(run),
+        "settings": run.head["settings"],
+        **{suffix: shown(path) for suffix, path in files.items()},
+    }
+
+
+def _headline(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a program is likely to ask for; the rest is in the file of comma-separated values."""
+    figures: dict[str, Any] = {name: row[name] for name in _HEADLINE}
+    if row["coverage"]:
+        figures["coverage"] = {f"{one['coverage']:g}": [one[end] for end in _ENDS] for one in row["coverage"]}
+        figures["floors"] = row["floors"]
+    return figures
+
+
+def _headline_pair(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("set", "budget_ms", "first", "second")} | {
+        name: row["quality"].get(name) for name in ("difference", "low", "high", "p")
     }

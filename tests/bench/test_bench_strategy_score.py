@@ -79,6 +79,7 @@ def _run(folder: Path, rows: list[dict[str, Any]], attempts: list[dict[str, Any]
         },
         "policy": {"parameters": _PARAMETERS},
         "refused": {"always_reason": "no language model"},
+        "stack": {"synthesizer": {"engine": {"name": "builtin", "model": ""}}},
     }
     with RecordFile(folder, "strategies", head) as records:
         for row in rows:
