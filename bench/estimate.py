@@ -7,7 +7,9 @@ chosen, and `retrieve_cost` stays the unit that the other costs are measured in.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -74,12 +76,9 @@ def estimate_parameters(rows: Sequence[_Row], rng: np.random.Generator, *, retri
         if row["tracker"] == "evidence" and step["closed"]
     ]
     found = [
-        _ratio(
-            "success_probability",
-            [(row["cluster"], float(closed), 1.0) for row, _, closed in _opened(rows)],
-            rng,
-            "foci opened in a step that are closed when it ends",
-        ),
+        success_of(rows, rng, searched_before=False),
+        success_of(rows, rng, searched_before=True),
+        *_held(rows, rng),
         _ratio(
             "reason_success_probability",
             [(row["cluster"], float(bool(set(step["opened"]) & set(step["closed"]))), 1.0) for row, step in notes],
@@ -134,6 +133,72 @@ def closing_table(rows: Sequence[_Row], rng: np.random.Generator) -> list[dict[s
             }
         )
     return table
+
+
+def _held(rows: Sequence[_Row], rng: np.random.Generator) -> list[Estimate]:
+    """How much of the evidence of closed foci is held, and of foci that one search, or more, left open.
+
+    A question's evidences are not told apart by focus, so the three come from sums over questions: of those all of
+    whose foci are closed; of those with foci that one search left open; and of those with foci that two or more did.
+    """
+    known = [(row, foci) for row in rows if row["held"] is not None and not (foci := _places(row)).fresh]
+    sums = ClusterSums((row["cluster"], _held_sums(row["held"], foci)) for row, foci in known)
+    names = ("held_closed", "held_once", "held_twice")
+    counted = ("closed foci", "foci that one search left open", "foci that more searches left open")
+    column = (1, 4, 8)
+
+    def share(totals: NDArray[np.float64], which: int) -> NDArray[np.float64]:
+        all_closed, closed_foci, once_all, once_closed, once, twice_all, twice_closed, twice_once, twice = totals.T
+        held_closed = np.clip(_divide(all_closed, closed_foci), 0.0, 1.0)
+        # Where no question had all its foci closed, one that is closed is taken to hold its evidence.
+        held_closed = np.where(np.isnan(held_closed), 1.0, held_closed)
+        held_once = np.clip(_divide(once_all - held_closed * once_closed, once), 0.0, 1.0)
+        before = held_closed * twice_closed + np.where(twice_once > 0, held_once, 0.0) * twice_once
+        return (held_closed, held_once, np.clip(_divide(twice_all - before, twice), 0.0, 1.0))[which]
+
+    return [
+        _estimate(
+            name,
+            sums,
+            functools.partial(share, which=which),
+            int(sums.total[column[which]]) if known else 0,
+            rng,
+            f"evidence held of {counted[which]}",
+        )
+        for which, name in enumerate(names)
+    ]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Foci of a question at its end: closed, never searched, and open after one search or more."""
+
+    closed: int
+    fresh: int
+    once: int
+    twice: int
+
+
+def _places(row: _Row) -> _Places:
+    times = Counter(focus for step in row["steps"] if step["action"] == "retrieve" for focus in step["opened"])
+    closed = {focus for step in row["steps"] for focus in step["closed"]}
+    often = [count for focus, count in times.items() if focus not in closed]
+    return _Places(
+        closed=len(closed),
+        fresh=row["foci"] - len(closed | times.keys()),
+        once=often.count(1),
+        twice=sum(count > 1 for count in often),
+    )
+
+
+def _held_sums(held: float, foci: _Places) -> list[float]:
+    """The sums of one question, in the order in which :func:`_held` takes them apart."""
+    evidence = held * (foci.closed + foci.once + foci.twice)
+    if foci.twice:
+        return [0, 0, 0, 0, 0, evidence, foci.closed, foci.once, foci.twice]
+    if foci.once:
+        return [0, 0, evidence, foci.closed, foci.once, 0, 0, 0, 0]
+    return [evidence, foci.closed, 0, 0, 0, 0, 0, 0, 0]
 
 
 def _ratio(

@@ -6,23 +6,19 @@ strategy. The same record gives the same fit again.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
-from argo.client import Client
-from argo.errors import ArgoError, InvalidArgumentError
-from argo.result import AskLimits, Policy, SessionStatus
+from argo.errors import InvalidArgumentError
+from argo.result import Policy
 from bench.action_time import fitted_times
-from bench.asker import Asker, AskRequest
+from bench.cluster import cluster_mean_interval
 from bench.estimate import Estimate, estimate_parameters
-from bench.evidence import cap, match
-from bench.question import Question
-from bench.record import RecordFile, Run
-from bench.session import repository_of, session_row
+from bench.fit_run import ONCE
+from bench.record import Run
 from orchestrator.action_time import BUILTIN_TIMES, ActionTimes
 from orchestrator.parameter import MdpParameters
 from orchestrator.policy_book import PolicyBook
@@ -32,16 +28,16 @@ __all__ = [
     "DEFAULT",
     "FITTED",
     "NON_ADAPTIVE",
-    "TRAIN_ARMS",
-    "Arm",
+    "Closing",
     "Fit",
-    "collect_recorded",
+    "best_closing",
+    "best_of_record",
+    "closings",
     "fit",
     "fit_record",
     "in_force",
-    "measure_held_out",
     "read_policy",
-    "record_sessions",
+    "with_close_relevance",
     "write_policy",
 ]
 
@@ -49,7 +45,6 @@ DEFAULT: Final = "mdp, defaults"
 FITTED: Final = "mdp, fitted"
 NON_ADAPTIVE: Final = ("fixed", "always_retrieve")
 """The strategies that the fitted policy is to be held against; the better of them counts."""
-_PAGE: Final = 100
 _TIMES: Final = {
     "one_focus_retrieve_s": "retrieve_1_one_focus",
     "reason_s": "reason",
@@ -61,112 +56,90 @@ _TIMES: Final = {
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One way in which every train question is asked."""
-
-    name: str
-    strategy: str
-    max_steps: int | None = None
-    """None for the stack's own."""
-
-
-TRAIN_ARMS: Final = (
-    Arm("once", "mdp", 1),
-    Arm("twice", "mdp", 2),
-    Arm("one by one", "always_retrieve"),
-)
-"""The same questions after one step and after two, so that what the second brings is seen on the same questions; and
-foci searched one at a time, so that narrow retrievals are timed with many foci too."""
-
-
-@dataclass(frozen=True)
 class Fit:
     """Parameters and times as they were, and as sessions have them."""
 
     before: PolicyFile
     after: PolicyFile
     estimates: tuple[Estimate, ...]
+    closings: tuple[Closing, ...]
+    """What each relevance that was tried makes of the first step; empty where only one was in force."""
     observed: dict[str, int]
     """Observations behind each time that was measured."""
 
 
-async def record_sessions(
-    client: Client,
-    asker: Asker,
-    questions: Sequence[Question],
-    arms: Sequence[Arm],
-    records: RecordFile,
-    *,
-    concurrency: int,
-    advance: Callable[[], None],
-) -> None:
-    """Ask every train question in every arm, without a budget, and record the sessions as GetSession gives them.
+@dataclass(frozen=True, kw_only=True)
+class Closing:
+    """What the first step came to where a kept passage closes a focus from one relevance on."""
+
+    close_relevance: float
+    n: int
+    held: float
+    """Mean share of a question's evidences among the passages that count."""
+    searches: float
+    """Mean searches of a question."""
+    worth: float
+    """What is held less what the searches cost, in answer quality."""
+    low: float | None
+    """Lower end of the 95 % interval, by cluster, of its worth less that of the orchestrator's setting."""
+    high: float | None
+
+
+def closings(rows: Sequence[Mapping[str, Any]], before: MdpParameters, rng: np.random.Generator) -> list[Closing]:
+    """Weigh the relevances that were tried, in the unit of the decision process.
+
+    The question's own search comes first, and foci that it closes are searched no more: the lower the relevance that
+    closes a focus, the fewer the searches, and the more of them that were needed.
 
     Args:
-        client: Reads the sessions back.
-        asker: Asks.
-        questions: The train split.
-        arms: How each is asked.
-        records: Takes rows of kind "session"; a question that failed is one of kind "failure".
-        concurrency: Questions in flight.
-        advance: Called for each finished question.
+        rows: Sessions; those of the arm with one step count, the first relevance among them being the one set.
+        before: For what a search costs.
+        rng: Draws the clusters.
     """
-    about = (await client.info()).info.settings
-    gate = asyncio.Semaphore(concurrency)
-
-    async def one(question: Question, arm: Arm) -> None:
-        request = AskRequest(
-            question.question, strategy=arm.strategy, budget_ms=0, limits=AskLimits(max_steps=arm.max_steps)
+    once: dict[float, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["arm"] == ONCE.name and row["held"] is not None:
+            once.setdefault(row["close_relevance"], {})[row["id"]] = row
+    if len(once) < 2:
+        return []
+    cost = before.cost_weight * before.retrieve_cost
+    shared = sorted(set.intersection(*(set(found) for found in once.values())))
+    worth = {at: [found[key]["held"] - cost * found[key]["searches"] for key in shared] for at, found in once.items()}
+    as_set = worth[next(iter(once))]
+    weighed = []
+    for at, found in once.items():
+        difference = [one - other for one, other in zip(worth[at], as_set, strict=True)]
+        ends = cluster_mean_interval(difference, [found[key]["cluster"] for key in shared], rng)
+        weighed.append(
+            Closing(
+                close_relevance=at,
+                n=len(shared),
+                held=float(np.mean([found[key]["held"] for key in shared])),
+                searches=float(np.mean([found[key]["searches"] for key in shared])),
+                worth=float(np.mean(worth[at])),
+                low=ends[0] if ends else None,
+                high=ends[1] if ends else None,
+            )
         )
-        async with gate:
-            try:
-                asked = await asker.put(request)
-                session = await client.session(asked.answer.session_id)
-                row = session_row(session, about["tracker"], int(about["top_k"]))
-            except ArgoError as error:
-                records.write("failure", {"id": question.id, "arm": arm.name, "error": f"{error.code.name}: {error}"})
-            else:
-                found = match(question, cap(asked.answer.passages)).evidence_rank
-                held = sum(rank is not None for rank in found) / len(found) if found else None
-                records.write(
-                    "session", {"id": question.id, "cluster": _cluster(question), "arm": arm.name, **row, "held": held}
-                )
-        advance()
-
-    async with asyncio.TaskGroup() as group:
-        for question in questions:
-            for arm in arms:
-                group.create_task(one(question, arm))
+    return sorted(weighed, key=lambda closing: closing.close_relevance)
 
 
-async def collect_recorded(client: Client, most: int, records: RecordFile, advance: Callable[[], None]) -> int:
-    """Read the latest finished sessions of a running stack; returns their number.
-
-    Nothing is known of their evidence. One question's sessions are one cluster.
-
-    Args:
-        client: Of the running stack.
-        most: Sessions to read.
-        records: Takes rows of kind "session".
-        advance: Called for each.
-    """
-    about = (await client.info()).info.settings
-    listed = await client.sessions(limit=most, status=SessionStatus.FINISHED)
-    numbers: dict[str, int] = {}
-    for summary in listed:
-        session = await client.session(summary.session_id)
-        # No text in the record: a number stands for the question.
-        number = numbers.setdefault(session.question, len(numbers))
-        row = session_row(session, about["tracker"], int(about["top_k"]))
-        records.write("session", {"id": str(number), "cluster": str(number), "arm": "recorded", **row, "held": None})
-        advance()
-    return len(listed)
+def best_closing(weighed: Sequence[Closing]) -> float | None:
+    """The relevance that is worth most, of equals the highest; None where none was tried."""
+    best = max(weighed, key=lambda closing: (closing.worth, closing.close_relevance), default=None)
+    return None if best is None else best.close_relevance
 
 
-def _cluster(question: Question) -> str:
-    """The repository of a question's first evidence; the question itself where its documents have none."""
-    path = question.evidence[0].path if question.evidence else question.path
-    return repository_of(path) or question.id
+def best_of_record(run: Run) -> float | None:
+    """The relevance that is worth most by the sessions of a record; None where one alone was tried."""
+    before = read_policy(run.head["before"]).parameters
+    rng = np.random.default_rng(run.head["settings"]["seed"])
+    return best_closing(closings(run.of_kind("session"), before, rng))
+
+
+def with_close_relevance(content: PolicyFile, close_relevance: float | None) -> PolicyFile:
+    """The same with another relevance that closes a focus."""
+    return replace(content, parameters=replace(content.parameters, close_relevance=close_relevance))
 
 
 def in_force(policy: Policy) -> PolicyFile:
@@ -229,12 +202,17 @@ def fit(run: Run, before: PolicyFile, *, seed: int, origin: str, with_times: boo
     Raises:
         InvalidArgumentError: There is no session with a retrieval.
     """
-    rows = run.of_kind("session")
-    estimates = estimate_parameters(rows, np.random.default_rng(seed), retrieve_cost=before.parameters.retrieve_cost)
+    rows, rng = run.of_kind("session"), np.random.default_rng(seed)
+    weighed = closings(rows, before.parameters, rng)
+    if (at := best_closing(weighed)) is not None:
+        rows = [row for row in rows if row["close_relevance"] == at]
+    estimates = estimate_parameters(rows, rng, retrieve_cost=before.parameters.retrieve_cost)
     found = {estimate.name: estimate.value for estimate in estimates if estimate.value is not None}
     if "success_probability" not in found:
         raise InvalidArgumentError(f"sessions must hold at least 1 retrieval, got none in {run.path}")
     given = {name: _within(name, value) for name, value in found.items()}
+    if at is not None:
+        given["close_relevance"] = at
     parameters = MdpParameters.from_mapping({**before.parameters.to_mapping(), **given})
     times = before.times
     observed: dict[str, int] = {}
@@ -244,80 +222,9 @@ def fit(run: Run, before: PolicyFile, *, seed: int, origin: str, with_times: boo
     # Not a file that an orchestrator would refuse.
     solved_for = times or BUILTIN_TIMES
     PolicyBook(parameters, solved_for, reason_available=solved_for.reason_s is not None)
-    return Fit(before, after, tuple(estimates), observed)
+    return Fit(before, after, tuple(estimates), tuple(weighed), observed)
 
 
 def _within(name: str, value: float) -> float:
     """A gain must be above 0 even where nothing was gained; costs and chances may be 0."""
     return max(value, 1e-3) if name.endswith("gain") else value
-
-
-async def measure_held_out(
-    asker: Asker,
-    questions: Sequence[Question],
-    labels: Sequence[tuple[str, str]],
-    budgets_ms: Sequence[int],
-    records: RecordFile,
-    *,
-    split: str,
-    seed: int,
-    concurrency: int,
-    advance: Callable[[], None],
-) -> None:
-    """Ask questions under several strategies, one after the other for each question.
-
-    Args:
-        asker: The running stack.
-        questions: Of one split.
-        labels: What to call each in the record, and its strategy.
-        budgets_ms: Soft budgets; 0 for none.
-        records: Takes rows of kind "question".
-        split: Written to each row.
-        seed: Of the `random` strategy.
-        concurrency: Questions in flight.
-        advance: Called for each finished one.
-    """
-    gate = asyncio.Semaphore(concurrency)
-
-    async def one(question: Question, label: str, strategy: str, budget_ms: int) -> None:
-        row: dict[str, Any] = {
-            "split": split,
-            "run": label,
-            "strategy": strategy,
-            "budget_ms": budget_ms,
-            "id": question.id,
-            "difficulty": question.difficulty,
-            "cluster": _cluster(question),
-        }
-        async with gate:
-            try:
-                asked = await asker.put(
-                    AskRequest(question.question, strategy=strategy, budget_ms=budget_ms, seed=seed)
-                )
-            except ArgoError as error:
-                row |= {"found": False, "held": 0.0, "error": f"{error.code.name}: {error}"}
-            else:
-                answer = asked.answer
-                met = match(question, cap(answer.passages))
-                row |= {
-                    "found": met.complete,
-                    "held": sum(rank is not None for rank in met.evidence_rank) / len(met.evidence_rank),
-                    "searches": answer.searches,
-                    "steps": answer.steps,
-                    "foci": len(answer.foci),
-                    "progress": answer.progress,
-                    "end_reason": answer.end_reason.value,
-                    "refused": answer.abstained,
-                    "latency_ms": asked.latency_s * 1000,
-                    "within_budget": answer.within_budget,
-                    "degraded": answer.degraded,
-                    "error": "",
-                }
-        records.write("question", row)
-        advance()
-
-    async with asyncio.TaskGroup() as group:
-        for question in questions:
-            for label, strategy in labels:
-                for budget_ms in budgets_ms:
-                    group.create_task(one(question, label, strategy, budget_ms))

@@ -11,13 +11,15 @@ from rich.console import Console
 
 from bench.action_time import time_table
 from bench.estimate import Estimate, closing_table
-from bench.fit import DEFAULT, FITTED, NON_ADAPTIVE, Fit, fit_record
+from bench.fit import DEFAULT, FITTED, NON_ADAPTIVE, Fit, best_closing, fit_record
 from bench.held_out import MARGIN, SAVING, Comparison, compare, score
 from bench.record import Run
 from bench.table import interval, markdown, number, percent, show, write_csv
 from orchestrator.action_time import BUILTIN_TIMES, AnswerMode
+from orchestrator.policy import PolicyState
 from orchestrator.policy_book import PolicyBook
 from orchestrator.policy_file import PolicyFile
+from orchestrator.strategy import strategy
 
 __all__ = ["report"]
 
@@ -40,6 +42,7 @@ def report(run: Run, console: Console) -> dict[str, Any]:
     comparisons = {split: _comparisons(run, split, scores[split], seed) for split in splits}
     tables: list[_Table] = [
         _estimates(made),
+        *_closings(made),
         ("Foci closed by the step that searched for them", _CLOSING, [_closing_cells(row) for row in closing]),
         ("Times, ms: 90th percentile of actions, 99th of answers", _TIMES, [_time_cells(asdict(c)) for c in times]),
         _actions(made),
@@ -126,6 +129,27 @@ def _number(value: Any) -> str:
     return number(value, 3) if isinstance(value, int | float) else "-"
 
 
+def _closings(made: Fit) -> list[_Table]:
+    """What each relevance that was tried makes of the first step; no table where one alone was in force."""
+    if not made.closings:
+        return []
+    columns = ("closes from", "n", "evidence held", "searches", "worth", "95 % against the one set", "taken")
+    best = best_closing(made.closings)
+    cells = [
+        [
+            number(row.close_relevance),
+            f"{row.n:,}",
+            percent(row.held),
+            number(row.searches),
+            number(row.worth, 4),
+            "-" if row.low is None or row.high is None else f"{row.low:+.4f}..{row.high:+.4f}",
+            "yes" if row.close_relevance == best else "",
+        ]
+        for row in made.closings
+    ]
+    return [("Relevance that closes a focus, by the first step of train questions", columns, cells)]
+
+
 _CLOSING: Final = ("tracker", "answer", "foci", "search", "opened", "closed", "95 % interval")
 
 
@@ -160,30 +184,25 @@ def _time_cells(row: dict[str, Any]) -> list[str]:
 
 def _actions(made: Fit) -> _Table:
     """What the policy does without a budget in every state of questions with few foci, before and after."""
-    columns = ("foci", "closed", "before", "fitted")
-    cells = []
+    columns = ("foci", "closed", "searched once", "before", "fitted")
     before, after = _table(made.before), _table(made.after)
-    for foci in _FOCI:
-        for closed in range(foci + 1):
-            cells.append([str(foci), str(closed), before[foci, closed], after[foci, closed]])
+    cells = [[*map(str, state), before[state], after[state]] for state in before]
     return "What the policy does without a budget", columns, cells
 
 
-def _table(content: PolicyFile) -> dict[tuple[int, int], str]:
+def _table(content: PolicyFile) -> dict[tuple[int, int, int], str]:
+    """The action by number of foci, of those closed, and of open ones searched once: none of them or all."""
     times = content.times or BUILTIN_TIMES
     book = PolicyBook(content.parameters, times, reason_available=times.reason_s is not None)
-    return {
-        (foci, closed): str(value.action)
-        for foci in _FOCI
-        for closed, value in enumerate(
-            book.report(
-                n_foci=foci,
-                mode=AnswerMode.FREE,
-                time_left_s=None,
-                progress=[closed / foci for closed in range(foci + 1)],
-            ).states
-        )
-    }
+    found = {}
+    for foci in _FOCI:
+        policy = book.policy(strategy("mdp"), n_foci=foci, mode=AnswerMode.FREE)
+        for closed in range(foci):
+            left = foci - closed
+            for once in (0, left):
+                state = PolicyState(progress=closed / foci, open_foci=left, searched=(once, 0))
+                found[foci, closed, once] = str(policy.act(state).action)
+    return found
 
 
 _SCORES: Final = (

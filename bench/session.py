@@ -6,7 +6,7 @@ Whatever a fit of the process needs is in it, so that a fit can be made again fr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -24,18 +24,17 @@ def repository_of(path: str) -> str:
     return "/".join(PurePosixPath(path).parts[:-1][:_REPOSITORY_DEPTH])
 
 
-def session_row(session: Session, tracker: str, top_k: int) -> dict[str, Any]:
+def session_row(session: Session, settings: Mapping[str, str]) -> dict[str, Any]:
     """The numbers of a finished session.
 
     Args:
         session: As GetSession gives it.
-        tracker: Progress tracker of the orchestrator that ran it.
-        top_k: Passages of a search where the request left that to the service.
+        settings: Of the orchestrator that ran it, as its GetInfo tells them.
 
     Returns:
-        strategy, tracker, mode, foci, top_k, budget_ms, end_reason; steps, each with the ids of the foci that it
-        opened, how often each had been searched before, and those that it closed; answer_ms from the call that writes
-        the answer to its end; calls and milliseconds of subqueries and notes.
+        strategy, tracker, mode, foci, top_k, close_relevance, budget_ms, end_reason; steps, each with the ids of the
+        foci that it opened, how often each had been searched before, and those that it closed; answer_ms from the call
+        that writes the answer to its end; milliseconds of subqueries and of notes.
 
     Raises:
         ValueError: The session is not finished.
@@ -47,10 +46,11 @@ def session_row(session: Session, tracker: str, top_k: int) -> dict[str, Any]:
     row: dict[str, Any] = {
         "session": session.session_id,
         "strategy": answer.strategy,
-        "tracker": tracker,
+        "tracker": settings["tracker"],
         "mode": "choice" if session.options else "free",
         "foci": len(session.foci),
-        "top_k": session.limits.top_k or top_k,
+        "top_k": session.limits.top_k or int(settings["top_k"]),
+        "close_relevance": float(settings["close_relevance"]),
         "budget_ms": answer.budget_ms,
         "end_reason": answer.end_reason.value,
         "progress": answer.progress,

@@ -29,6 +29,7 @@ from orchestrator.progress import ProgressTracker, StepOutcome
 from orchestrator.question import Question
 from orchestrator.session import SessionRecord, SessionStore
 from orchestrator.settings import OrchestratorSettings
+from orchestrator.solved import SolvedProcess
 from orchestrator.state import ACTION_CODE, QuestionState, action_values
 from orchestrator.step import StepResult, StepRunner
 
@@ -118,7 +119,7 @@ class QuestionLoop:
             mode=self._question.mode,
             max_fan_out=self._question.fan_out,
         )
-        state = self._state(plan, recorded, policy.solved.tracker)
+        state = self._state(plan, recorded, policy.solved)
         self._emit_policy(state, policy)
         end_reason = await self._steps(state, policy)
         return await self._answer(state, end_reason)
@@ -133,15 +134,16 @@ class QuestionLoop:
         return plan
 
     def _state(
-        self, plan: session_pb2.RecordedPlan, recorded: SessionRecord | None, tracker: ProgressTracker
+        self, plan: session_pb2.RecordedPlan, recorded: SessionRecord | None, solved: SolvedProcess
     ) -> QuestionState:
+        close_relevance = solved.parameters.close_relevance
         state = QuestionState(
             foci=plan.foci,
             evidence=Evidence(self._settings.kept_passages, self._settings.kept_words),
-            close_relevance=self._settings.close_relevance,
+            close_relevance=self._settings.close_relevance if close_relevance is None else close_relevance,
             close_confidence=self._settings.close_confidence,
             history_words=self._settings.history_words,
-            progress=tracker.start(len(plan.foci)),
+            progress=solved.tracker.start(len(plan.foci)),
         )
         state.degradations.extend(plan.degradations)
         self._decomposer_lost = bool(plan.degradations)
@@ -188,6 +190,7 @@ class QuestionLoop:
                 PolicyState(
                     progress=state.progress,
                     open_foci=len(state.open_foci),
+                    searched=state.searched_foci,
                     steps=len(state.steps),
                     # The caller's deadline may be nearer than the budget.
                     time_left_s=None if time_left_s is None else min(time_left_s, self._question.hard_left_s()),

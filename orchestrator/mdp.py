@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,11 @@ from argo.errors import InvalidArgumentError
 from orchestrator.action import Action
 from orchestrator.quality import Quality
 
-__all__ = ["ProgressMdp"]
+__all__ = ["NEVER_SEARCHED", "ProgressMdp", "Searched"]
+
+Searched: TypeAlias = tuple[int, int]
+"""Open foci that were searched once, and those that were searched more often."""
+NEVER_SEARCHED: Final[Searched] = (0, 0)
 
 _SNAP: Final = 1e-9  # grid spacings; a next state nearer than this to a grid point is on it
 _ON_GRID: Final = 1e-6
@@ -88,10 +92,15 @@ class ProgressMdp:
                 target[..., : within - 1] += share * value[..., low + 1 :]
         return after
 
-    def successor(self, progress: float) -> NDArray[np.float64]:
+    def end_worth(self, progress: float, searched: Searched = NEVER_SEARCHED) -> float:
+        """Return sigma(U), from any progress. How often foci were searched makes no difference to this process."""
+        return float(self.quality(progress))
+
+    def successor(self, progress: float, searched: Searched = NEVER_SEARCHED) -> NDArray[np.float64]:
         """Return the chance of each grid point after each action, (n_actions, n_progress), from any progress.
 
-        A next state between two grid points is split between them, which interpolates V.
+        A next state between two grid points is split between them, which interpolates V. How often foci were searched
+        makes no difference to this process.
         """
         low, share = self._split(np.minimum(progress + self.gain, 1.0))
         weight = np.zeros((len(self.gain), self.n_progress))

@@ -59,6 +59,18 @@ class MdpParameters:
     """Progress of one finished note, delta_p; `constant` tracker only."""
     success_probability: float = 0.8
     """Chance that one retrieval closes its focus, p_s."""
+    repeat_success_probability: float | None = None
+    """Chance that one more retrieval closes a focus that was searched before, p_r; None: as the first. `evidence` only,
+    as the three that follow; where any of the four is set, the process remembers how often foci were searched."""
+    held_closed: float = 1.0
+    """Chance that the kept passages hold the evidence of a closed focus, h_c."""
+    held_once: float = 0.0
+    """The same of a focus that one search left open, h_1."""
+    held_twice: float = 0.0
+    """The same of one that two or more searches left open, h_2."""
+    close_relevance: float | None = None
+    """Relevance at which a kept passage closes a focus, in (0, 1], at which the chances above were measured. None: as
+    the orchestrator is set."""
     reason_success_probability: float = 0.3
     """Chance that a note closes its focus, p_p; 1 under the `constant` tracker."""
     overlap: float = 0.2
@@ -84,6 +96,9 @@ class MdpParameters:
     def __post_init__(self) -> None:
         for field, (low, high, above) in _BOUNDS.items():
             object.__setattr__(self, field, check_number(field, getattr(self, field), low, high, above=above))
+        for field, (low, high, above) in _OPTIONAL.items():
+            if (given := getattr(self, field)) is not None:
+                object.__setattr__(self, field, check_number(field, given, low, high, above=above))
         if not isinstance(self.quality, Quality):
             raise InvalidArgumentError(f"quality must be a Quality, as quality(name, k) makes it, got {self.quality!r}")
         if not isinstance(self.allow_free, bool):
@@ -91,9 +106,22 @@ class MdpParameters:
         if self.cost_weight == 0.0 and not self.allow_free:
             raise InvalidArgumentError("cost_weight must be above 0 unless allow_free is set, got 0")
 
+    @property
+    def repeat_probability(self) -> float:
+        """p_r."""
+        again = self.repeat_success_probability
+        return self.success_probability if again is None else again
+
+    @property
+    def remembers_searches(self) -> bool:
+        """Whether the `evidence` process tells foci apart by how often they were searched."""
+        told = (self.repeat_success_probability, self.held_closed, self.held_once, self.held_twice)
+        return told != _AS_NEVER_SEARCHED
+
     def to_mapping(self) -> dict[str, float | str | bool]:
-        """Return the fields as JSON values; the quality function as `quality` and `quality_k`."""
+        """Return the fields that are set as JSON values; the quality function as `quality` and `quality_k`."""
         mapping: dict[str, float | str | bool] = {field: getattr(self, field) for field in _BOUNDS}
+        mapping |= {field: getattr(self, field) for field in _OPTIONAL if getattr(self, field) is not None}
         mapping["quality"] = self.quality.name
         mapping["quality_k"] = self.quality.k
         mapping["allow_free"] = self.allow_free
@@ -112,10 +140,18 @@ class MdpParameters:
         return cls(quality=sigma, **given)
 
 
+_AS_NEVER_SEARCHED: Final = (None, 1.0, 0.0, 0.0)
+_OPTIONAL: Final[dict[str, tuple[float, float, bool]]] = {
+    "repeat_success_probability": (0.0, 1.0, False),
+    "close_relevance": (0.0, 1.0, True),
+}
 _BOUNDS: Final[dict[str, tuple[float, float, bool]]] = {
     "retrieve_gain": (0.0, 1.0, True),
     "reason_gain": (0.0, 1.0, True),
     "success_probability": (0.0, 1.0, False),
+    "held_closed": (0.0, 1.0, False),
+    "held_once": (0.0, 1.0, False),
+    "held_twice": (0.0, 1.0, False),
     "reason_success_probability": (0.0, 1.0, False),
     "overlap": (0.0, 1.0, False),
     "retrieve_cost": (0.0, 1e6, False),

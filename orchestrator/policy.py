@@ -8,6 +8,7 @@ from typing import Protocol
 
 from argo.errors import InvalidArgumentError
 from orchestrator.action import TERMINATE, Action
+from orchestrator.mdp import NEVER_SEARCHED, Searched
 from orchestrator.solved import Ending, Evaluation, Manner, SolvedProcess
 
 __all__ = ["Decision", "Policy", "PolicyState", "Strategy"]
@@ -21,6 +22,8 @@ class PolicyState:
     """U, as the tracker gives it."""
     open_foci: int
     """Foci that are not closed yet; both RETRIEVE and REASON work on open foci."""
+    searched: Searched = NEVER_SEARCHED
+    """How many of them were searched once, and how many more often."""
     steps: int = 0
     """Finished steps of this question."""
     time_left_s: float | None = None
@@ -104,7 +107,9 @@ class Policy:
             raise InvalidArgumentError(f"open_foci must be in 0..{self._solved.n_foci}, got {state.open_foci}")
         if state.steps < 0:
             raise InvalidArgumentError(f"steps must be at least 0, got {state.steps}")
-        evaluation = self._solved.evaluate(state.progress, state.time_left_s, open_foci=state.open_foci)
+        evaluation = self._solved.evaluate(
+            state.progress, state.time_left_s, open_foci=state.open_foci, searched=state.searched
+        )
         if evaluation.possible:
             action, why = self._strategy.choose(self._solved, state, evaluation)
         else:

@@ -6,7 +6,7 @@ The two belong together. A policy describes the question that runs only if its p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from argo.errors import InvalidArgumentError
 from argo.limits import FAN_OUT, FOCI, check_range
 from orchestrator.action import REASON, Action, ActionKind, retrieve
+from orchestrator.focus_mdp import FocusMdp, binomial, focus_states, transitions
 from orchestrator.mdp import ProgressMdp
 from orchestrator.parameter import MdpParameters
 
@@ -126,9 +127,14 @@ class EvidenceTracker:
         return outcome.closed_foci / check_range("n_foci", outcome.n_foci, FOCI)
 
     def process(self, n_foci: int, *, max_fan_out: int, reason_available: bool) -> ProgressMdp:
-        """Return the process on the n_foci + 1 points that U can take: gain 1 / n_foci for both actions, no overlap."""
+        """Return the process on the n_foci + 1 points that U can take: gain 1 / n_foci for both actions, no overlap.
+
+        Where parameters tell foci that were searched before from others, it is one over :func:`focus_states`.
+        """
         given = self._parameters
         fan_out = _widest(n_foci, max_fan_out)
+        if given.remembers_searches:
+            return _focus_process(given, fan_out=fan_out, n_foci=n_foci, reason_available=reason_available)
         reason = np.zeros(fan_out + 1)
         reason[:2] = 1.0 - given.reason_success_probability, given.reason_success_probability
         return _process(
@@ -155,22 +161,19 @@ def _process(
     n_foci: int | None,
 ) -> ProgressMdp:
     """Lay out the actions, cheaper first; `gain[k]` is what k successes of one fan-out gain together."""
-    table: dict[Action, tuple[float, NDArray[np.float64]]] = {}
+    chance: dict[Action, NDArray[np.float64]] = {}
     for n in range(1, fan_out + 1):
-        chance = np.zeros(len(gain))
-        chance[: n + 1] = _binomial(n, given.success_probability)
-        table[retrieve(n)] = given.cost_weight * n * given.retrieve_cost, chance
+        chance[retrieve(n)] = np.zeros(len(gain))
+        chance[retrieve(n)][: n + 1] = binomial(n, given.success_probability)
     if reason is not None:
-        table[REASON] = given.cost_weight * given.reason_cost, reason
-    actions = tuple(
-        sorted(table, key=lambda action: (table[action][0], action.kind is ActionKind.RETRIEVE, action.fan_out))
-    )
+        chance[REASON] = reason
+    actions = _cheaper_first(chance, given)
     return ProgressMdp(
         actions=actions,
-        cost=np.array([table[action][0] for action in actions]),
-        rules_cost=np.array([given.cost_weight * action.fan_out * given.rules_cost for action in actions]),
+        cost=_costs(actions, given),
+        rules_cost=_rules_costs(actions, given),
         gain=gain,
-        probability=np.stack([table[action][1] for action in actions]),
+        probability=np.stack([chance[action] for action in actions]),
         n_progress=n_progress,
         discount=given.discount,
         quality=given.quality,
@@ -178,11 +181,43 @@ def _process(
     )
 
 
-def _binomial(trials: int, probability: float) -> NDArray[np.float64]:
-    """Return the chance of 0..trials successes, (trials + 1,)."""
-    return np.array(
-        [math.comb(trials, k) * probability**k * (1.0 - probability) ** (trials - k) for k in range(trials + 1)]
+def _focus_process(given: MdpParameters, *, fan_out: int, n_foci: int, reason_available: bool) -> FocusMdp:
+    """Lay out the actions over the states that count foci by how often they were searched."""
+    offered = [retrieve(n) for n in range(1, fan_out + 1)] + ([REASON] if reason_available else [])
+    actions, states = _cheaper_first(offered, given), focus_states(n_foci)
+    return FocusMdp(
+        actions=actions,
+        cost=_costs(actions, given),
+        rules_cost=_rules_costs(actions, given),
+        gain=np.zeros(len(actions)),
+        probability=np.eye(len(actions)),
+        n_progress=len(states),
+        discount=given.discount,
+        quality=given.quality,
+        n_foci=n_foci,
+        states=states,
+        transition=transitions(states, actions, given),
+        known=np.array([state.known(given) for state in states]),
     )
+
+
+def _cheaper_first(actions: Iterable[Action], given: MdpParameters) -> tuple[Action, ...]:
+    """The actions by cost; of equals REASON first, then by fan-out."""
+    return tuple(sorted(actions, key=lambda each: (_cost(each, given), each.kind is ActionKind.RETRIEVE, each.fan_out)))
+
+
+def _cost(action: Action, given: MdpParameters) -> float:
+    """The cost of an action, mu * c_a, in answer quality."""
+    one = given.reason_cost if action.kind is ActionKind.REASON else action.fan_out * given.retrieve_cost
+    return given.cost_weight * one
+
+
+def _costs(actions: Sequence[Action], given: MdpParameters) -> NDArray[np.float64]:
+    return np.array([_cost(action, given) for action in actions])
+
+
+def _rules_costs(actions: Sequence[Action], given: MdpParameters) -> NDArray[np.float64]:
+    return np.array([given.cost_weight * action.fan_out * given.rules_cost for action in actions])
 
 
 _TRACKERS: Final[dict[str, Callable[[MdpParameters], ProgressTracker]]] = {

@@ -283,7 +283,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             "top_k": str(settings.top_k),
             "kept_passages": str(settings.kept_passages),
             "kept_words": str(settings.kept_words),
-            "close_relevance": str(settings.close_relevance),
+            "close_relevance": str(self._book.parameters.close_relevance or settings.close_relevance),
             "close_confidence": str(settings.close_confidence),
             "sessions": "sqlite" if settings.session_url is None else "redis",
             "policy": self._upkeep.origin,

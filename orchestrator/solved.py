@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from argo.errors import InvalidArgumentError
 from orchestrator.action import REASON, TERMINATE, Action
 from orchestrator.action_time import ActionTimes, AnswerMode, microseconds_down, microseconds_up
-from orchestrator.mdp import ProgressMdp
+from orchestrator.mdp import NEVER_SEARCHED, ProgressMdp, Searched
 from orchestrator.parameter import MdpParameters
 from orchestrator.progress import ProgressTracker
 from orchestrator.solver import (
@@ -188,13 +188,21 @@ class SolvedProcess:
         """Whether REASON is an action here, that is, whether a language model runs."""
         return REASON in self.mdp.actions
 
-    def evaluate(self, progress: float, time_left_s: float | None, *, open_foci: int | None = None) -> Evaluation:
+    def evaluate(
+        self,
+        progress: float,
+        time_left_s: float | None,
+        *,
+        open_foci: int | None = None,
+        searched: Searched = NEVER_SEARCHED,
+    ) -> Evaluation:
         """Weigh every action in one state.
 
         Args:
             progress: U, in [0, 1].
             time_left_s: Time left of the budget, seconds, 0 or less when it is spent; None without a budget.
             open_foci: Foci that can still be worked on; no action works on more. None: as many as its process has.
+            searched: How many of them were searched once, and how many more often.
 
         Raises:
             InvalidArgumentError: Progress that is no state of the process, or a time left that is not a number.
@@ -203,14 +211,14 @@ class SolvedProcess:
         progress = mdp.check_progress(progress)
         ending = self._ending(time_left_s)
         if time_left_s is None or time_left_s == math.inf:
-            values = action_value(mdp, progress, self.solution.stationary.value)
+            values = action_value(mdp, progress, self.solution.stationary.value, searched=searched)
             manners = (Manner(by_rules=False, answer_s=self._answer_s, keeps_model=True),) * len(mdp.actions)
         else:
-            values, manners = self._weigh(progress, time_left_s)
+            values, manners = self._weigh(progress, time_left_s, searched)
         if open_foci is not None:
             enough = np.array([max(action.fan_out, 1) <= open_foci for action in mdp.actions])
             values = np.where(enough, values, -np.inf)
-        return Evaluation(mdp.actions, values, manners, self._end_value(progress, ending), ending)
+        return Evaluation(mdp.actions, values, manners, self._end_value(progress, searched, ending), ending)
 
     def table(self, time_left_s: float | None) -> tuple[Action, ...]:
         """Return the action of every grid point at one time left: the policy itself."""
@@ -232,13 +240,15 @@ class SolvedProcess:
             return Ending.EXTRACTIVE
         return Ending.INFEASIBLE
 
-    def _end_value(self, progress: float, ending: Ending) -> float:
+    def _end_value(self, progress: float, searched: Searched, ending: Ending) -> float:
         if ending is Ending.INFEASIBLE:
             return -math.inf
-        worth = float(self.mdp.quality(progress))
+        worth = self.mdp.end_worth(progress, searched)
         return worth if ending is Ending.MODEL else self.parameters.extractive_quality * worth
 
-    def _weigh(self, progress: float, time_left_s: float) -> tuple[NDArray[np.float64], tuple[Manner, ...]]:
+    def _weigh(
+        self, progress: float, time_left_s: float, searched: Searched
+    ) -> tuple[NDArray[np.float64], tuple[Manner, ...]]:
         """Return Q of every action in the way that is worth most, and that way; a tie goes to the model's wording."""
         budgeted = self.solution.budgeted
         step = budgeted.step_us
@@ -248,7 +258,12 @@ class SolvedProcess:
         after = slack - budgeted.way_steps
         following = budgeted.value[np.clip(after, 0, len(budgeted.value) - 1)]
         worth = action_value(
-            self.mdp, progress, following, ways=budgeted.ways, possible=after >= budgeted.way_least
+            self.mdp,
+            progress,
+            following,
+            ways=budgeted.ways,
+            possible=after >= budgeted.way_least,
+            searched=searched,
         ).tolist()
         values = np.full(len(self.mdp.actions), -np.inf)
         chosen = [0] * len(values)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from argo.errors import InternalError, InvalidArgumentError
-from orchestrator.mdp import ProgressMdp
+from orchestrator.mdp import NEVER_SEARCHED, ProgressMdp, Searched
 
 __all__ = [
     "TIE",
@@ -275,7 +275,7 @@ class _Window:
         self._mdp = mdp
         self._longest = longest
         # Half as long again: rows are moved to the front once in many blocks, not for each.
-        self._ahead = np.empty((len(mdp.gain), longest + longest // 2 + block, mdp.n_progress))
+        self._ahead = np.empty((mdp.probability.shape[1], longest + longest // 2 + block, mdp.n_progress))
         self._first = 0  # slack of row 0
         self._stop = 0
         self._used = [np.flatnonzero(chances) for chances in mdp.probability]
@@ -304,6 +304,7 @@ def action_value(
     *,
     ways: Sequence[Way] | None = None,
     possible: NDArray[np.bool_] | None = None,
+    searched: Searched = NEVER_SEARCHED,
 ) -> NDArray[np.float64]:
     """Return Q of every way from one state, (n_ways,); -inf where it is not possible.
 
@@ -313,8 +314,9 @@ def action_value(
         following: V after each way, (n_ways, n_progress), or one row (n_progress,) for all.
         ways: What is weighed; None for every action as such, at its own cost.
         possible: Ways that fit in the time left, (n_ways,); None for all.
+        searched: How often the open foci were searched, where the process remembers that.
     """
-    successor, allowed, cost = mdp.successor(progress), mdp.available_at(progress), mdp.cost
+    successor, allowed, cost = mdp.successor(progress, searched), mdp.available_at(progress), mdp.cost
     if ways is not None:
         index = [way.action for way in ways]
         successor, allowed = successor[index], allowed[index]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
 from orchestrator.action import Action, ActionKind
 from orchestrator.evidence import Evidence, RankedList
+from orchestrator.mdp import Searched
 
 __all__ = ["ACTION_CODE", "QuestionState", "action_values", "add_usage"]
 
@@ -74,6 +76,18 @@ class QuestionState:
         """Searches that were made, the question's own and failed ones included."""
         return sum(step.finished.searches for step in self.steps)
 
+    @property
+    def searched_foci(self) -> Searched:
+        """Open foci that one finished RETRIEVE worked on, and those that more of them did."""
+        times = Counter(
+            focus_id
+            for step in self.steps
+            if step.finished.action == types_pb2.ACTION_RETRIEVE
+            for focus_id in step.finished.focus_ids
+        )
+        often = [times[focus.id] for focus in self.open_foci]
+        return often.count(1), sum(count > 1 for count in often)
+
     def ready_foci(self) -> list[types_pb2.Focus]:
         """Open foci in the order in which they should be worked on.
 
@@ -85,15 +99,15 @@ class QuestionState:
         # A plan whose dependencies run in a circle must not stall the question.
         return sorted(ready or self.open_foci, key=lambda focus: self.tried.get(focus.id, 0))
 
+    def is_settled(self, focus_id: str) -> bool:
+        """Whether the kept passages or the notes, as they are now, settle a focus."""
+        return any(note.focus_id == focus_id and note.confidence >= self.close_confidence for note in self.notes) or (
+            self.evidence.best_relevance(focus_id, self.evidence.kept()) >= self.close_relevance
+        )
+
     def close_foci(self) -> list[str]:
         """Close every focus that the kept passages or the notes settle; return the newly closed ids, in plan order."""
-        kept = self.evidence.kept()
-        settled = {note.focus_id for note in self.notes if note.confidence >= self.close_confidence}
-        newly = [
-            focus.id
-            for focus in self.open_foci
-            if focus.id in settled or self.evidence.best_relevance(focus.id, kept) >= self.close_relevance
-        ]
+        newly = [focus.id for focus in self.open_foci if self.is_settled(focus.id)]
         self.closed.update(newly)
         return newly
 

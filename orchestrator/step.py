@@ -77,6 +77,12 @@ class _Searches:
         self._waiting: list[types_pb2.Subquery] = []
         self._claimed: set[str] = set()
 
+    def leave(self) -> None:
+        """Wait for one subquery fewer."""
+        self._expected -= 1
+        if self._worded == self._expected:
+            self._all_worded.set()
+
     def claim(self, text: str) -> bool:
         """Whether nobody has claimed this text in this step, apart from case and punctuation."""
         key = normalise(text)
@@ -142,7 +148,8 @@ class StepRunner:
         Args:
             index: The step, counted from 1.
             foci: The foci to word subqueries for; one search each.
-            with_question: Search the question itself as well, while the first subqueries are worded.
+            with_question: Search the question itself as well, while the first subqueries are worded. A focus that this
+                closes is not searched any more.
             by_rules: Have rules word the subqueries, since time is too short for a model's.
         """
         result = StepResult()
@@ -150,11 +157,12 @@ class StepRunner:
         history = self._state.history()
         try:
             async with asyncio.TaskGroup() as group:
+                asked = None
                 if with_question:
-                    asked = types_pb2.Subquery(text=self._question.text)
-                    group.create_task(self._search(index, [asked], searches, result))
+                    subquery = types_pb2.Subquery(text=self._question.text)
+                    asked = group.create_task(self._search(index, [subquery], searches, result))
                 for focus in foci:
-                    group.create_task(self._search_focus(index, focus, history, by_rules, searches, result))
+                    group.create_task(self._search_focus(index, focus, history, by_rules, asked, searches, result))
         except* FATAL as errors:
             # One is enough for the caller; the group's other calls are already cancelled.
             fatal = _first(errors)
@@ -172,10 +180,17 @@ class StepRunner:
         focus: types_pb2.Focus,
         history: Sequence[types_pb2.HistoryStep],
         by_rules: bool,
+        asked: asyncio.Task[None] | None,
         searches: _Searches,
         result: StepResult,
     ) -> None:
         text = await self._subquery(index, focus, history, by_rules, result)
+        if asked is not None:
+            # Begun before the wording was: it seldom keeps the subquery waiting, and often spares its search.
+            await asyncio.wait({asked}, timeout=max(0.0, self._timeout_s() - self._search_s))
+            if self._state.is_settled(focus.id):
+                searches.leave()
+                return
         together = await searches.gathered(types_pb2.Subquery(focus_id=focus.id, text=text))
         await self._search(index, together, searches, result)
 

@@ -77,8 +77,9 @@ def estimates(rows: Sequence[Mapping[str, Any]]) -> dict[str, Estimate]:
 
 def test_estimates_of_two_sessions_are_those_worked_by_hand() -> None:
     found = estimates([ONE, OTHER])
-    # Opened: f1, f2, f2 again, f1; two of the four closed.
-    assert (found["success_probability"].value, found["success_probability"].n) == (0.5, 4)
+    # Opened for the first time: f1, f2 and f1, of which both f1 close; searched again: f2, which stays open.
+    assert (found["success_probability"].value, found["success_probability"].n) == (pytest.approx(2 / 3), 3)
+    assert (found["repeat_success_probability"].value, found["repeat_success_probability"].n) == (0.0, 1)
     assert found["reason_success_probability"].value == 1.0
     # Two useful retrievals: half of two foci, and all of one.
     assert found["retrieve_gain"].value == pytest.approx((0.5 + 1.0) / 2)
@@ -93,6 +94,23 @@ def test_what_was_not_observed_is_not_estimated() -> None:
         assert (found[name].value, found[name].low, found[name].n) == (None, None, 0)
     assert found["success_probability"].low is None, "one cluster has no interval"
     assert found["success_probability"].value == 1.0
+
+
+def test_evidence_held_by_open_foci_is_worked_out_from_questions_that_are_like_them() -> None:
+    closed = session("a", 1, [step("retrieve", ["f1"], ["f1"])], held=1.0)
+    missed = session("b", 1, [step("retrieve", ["f1"], ["f1"])], held=0.5)
+    # Of two foci one closed; three quarters are held: 1.5 foci's worth, of which the closed one is 0.75.
+    once = session("c", 2, [step("retrieve", ["f1", "f2"], ["f1"])], held=0.75)
+    # Two foci, both searched twice in vain, of which 0.6 foci's worth are held.
+    twice = session("d", 2, [step("retrieve", ["f1", "f2"])] * 2, held=0.3)
+    # Its second focus was never searched: nothing can be said of it.
+    fresh = session("e", 2, [step("retrieve", ["f1"])], held=0.0)
+    found = estimates([closed, missed, once, twice, fresh])
+    assert (found["held_closed"].value, found["held_closed"].n) == (pytest.approx(0.75), 2)
+    assert (found["held_once"].value, found["held_once"].n) == (pytest.approx(0.75), 1)
+    assert (found["held_twice"].value, found["held_twice"].n) == (pytest.approx(0.3), 2)
+    unknown = estimates([ONE, OTHER])
+    assert [unknown[name].value for name in ("held_closed", "held_once", "held_twice")] == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,10 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--write",
         str(folder / "policy.json"),
     ]
-    assert main([*arguments, *folders, "--budget-ms", "0", "--concurrency", "2", "--json"]) == 0
+    assert (
+        main([*arguments, *folders, "--budget-ms", "0", "--close-relevance", "0.3", "--concurrency", "2", "--json"])
+        == 0
+    )
     return folder
 
 
@@ -47,7 +50,7 @@ def test_the_fitted_file_is_what_the_running_stack_served_after_its_reload(fitte
     (served,) = run.of_kind("served")
     assert served["parameters"] == file.parameters.to_mapping()
     assert served["parameters"] != run.head["before"]["parameters"]
-    assert file.origin == f"bench policy fit: {run.path.name}, 36 sessions, seed 0"
+    assert file.origin == f"bench policy fit: {run.path.name}, 48 sessions, seed 0"
     assert file.origin in served["origin"], "the orchestrator tells where its policy comes from"
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,6 +16,7 @@ import typer
 from argo.client import Client
 from argo.errors import InvalidArgumentError
 from bench import fit as bench
+from bench import fit_run as ask
 from bench.asker import StubAsker
 from bench.check import check_indexed, check_stack, collection_of, warm_up
 from bench.command.option import (
@@ -38,12 +39,14 @@ from bench.question import Question, check_paths, read_questions
 from bench.record import RecordFile, Run, read_record
 from bench.report import last_line
 from bench.stack import STATE_DIR, StackTargets
-from orchestrator.policy_file import dump_policy_file
+from orchestrator.policy_file import PolicyFile, dump_policy_file, load_policy_file
 
 __all__ = ["fit"]
 
 _NOTHING: Final = "{}\n"
 """A policy file that leaves everything at its default."""
+_CLOSE_RELEVANCES: Final = (0.4, 0.3, 0.2)
+"""Tried beside the one set. Below 0.2 foci close whose evidence is not there (docs/retrieval.md, thresholds)."""
 _BESIDE: Final = "beside"
 _TEST: Final = "test"
 
@@ -56,6 +59,7 @@ class _Plan:
     test: tuple[Question, ...]
     beside: tuple[Question, ...]
     sessions: int
+    close_relevances: tuple[float, ...]
     budgets_ms: tuple[int, ...]
     concurrency: int
     seed: int
@@ -80,6 +84,12 @@ def fit(
     sessions: Annotated[
         int, typer.Option(min=0, help="With --target and without --train: its latest sessions to fit to.")
     ] = 0,
+    close_relevance: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0.01, max=1, help="Relevance that closes a focus, tried beside the one set; unset: 0.4, 0.3, 0.2."
+        ),
+    ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Take the first so many of each file.")] = None,
     budget_ms: Annotated[
         list[int] | None, typer.Option(help="Soft budget of the test, 0 for none; several times. Unset: 0 and 1000.")
@@ -114,6 +124,7 @@ def fit(
                 test=_questions(test, docs, count),
                 beside=_questions(beside, docs, count),
                 sessions=sessions,
+                close_relevances=tuple(dict.fromkeys(close_relevance or _CLOSE_RELEVANCES)),
                 budgets_ms=tuple(dict.fromkeys(budget_ms or (0, 1000))),
                 concurrency=concurrency,
                 seed=seed,
@@ -127,6 +138,7 @@ def fit(
                 "test": shown(test) if test else None,
                 "beside": shown(beside) if beside else None,
                 "sessions": sessions,
+                "close_relevances": list(plan.close_relevances),
                 "count": count,
                 "budgets_ms": list(plan.budgets_ms),
                 "times": times,
@@ -179,50 +191,96 @@ def _served(plan: _Plan, target: str | None, out: Path) -> Iterator[tuple[_Plan,
 async def _measure(running: StackTargets, plan: _Plan, settings: dict[str, Any], out: Path) -> Path:
     async with Client.connect(running.orchestrator) as client, StubAsker(running.orchestrator) as asker:
         info = await check_stack(client, None)
-        await check_indexed(info, plan.train + plan.test + plan.beside) if plan.train or plan.test else None
-        before = bench.in_force(await client.policy(foci=1, time_left_ms=0))
+        named = plan.train + plan.test + plan.beside
+        if named:
+            await check_indexed(info, named)
         about = {
             "settings": settings,
             "stack": info.to_dict(),
             "collection": collection_of(info),
-            "before": bench.write_policy(before),
+            "before": bench.write_policy(bench.in_force(await client.policy(foci=1, time_left_ms=0))),
         }
+        base = None if plan.served is None else load_policy_file(plan.served)
         with RecordFile(out, "policy-fit", about) as records:
             await warm_up(asker)
-            await _record(client, asker, plan, records)
-            if plan.served is not None:
+            if plan.train:
+                await _train(client, asker, plan, base, float(info.info.settings["close_relevance"]), records)
+            else:
+                await _recorded(client, plan, records)
+            if base is not None:
+                await _serve(client, plan, base)
                 others = ("fixed", "always_retrieve", "single_shot")
                 labels = [(bench.DEFAULT, "mdp"), *((name, name) for name in others)]
                 await _judge(asker, plan, labels, records)
-                await _serve(client, plan, records)
+                await _serve_fitted(client, plan, records)
                 await _judge(asker, plan, [(bench.FITTED, "mdp")], records)
     return records.path
 
 
-async def _record(client: Client, asker: StubAsker, plan: _Plan, records: RecordFile) -> None:
+async def _recorded(client: Client, plan: _Plan, records: RecordFile) -> None:
     with progress() as bar:
-        if not plan.train:
-            task = bar.add_task("recorded sessions", total=plan.sessions)
-            found = await bench.collect_recorded(client, plan.sessions, records, functools.partial(bar.advance, task))
-            say(f"read {found} finished sessions")
-            return
-        task = bar.add_task("train", total=len(plan.train) * len(bench.TRAIN_ARMS))
-        await bench.record_sessions(
-            client,
-            asker,
-            plan.train,
-            bench.TRAIN_ARMS,
-            records,
-            concurrency=plan.concurrency,
-            advance=functools.partial(bar.advance, task),
-        )
+        task = bar.add_task("recorded sessions", total=plan.sessions)
+        found = await ask.collect_recorded(client, plan.sessions, records, functools.partial(bar.advance, task))
+    say(f"read {found} finished sessions")
+
+
+async def _train(
+    client: Client, asker: StubAsker, plan: _Plan, base: PolicyFile | None, as_set: float, records: RecordFile
+) -> None:
+    """Record one step of each question at every relevance that is tried, and the other arms at the best one."""
+    tried = [as_set]
+    if base is not None:
+        tried += [at for at in plan.close_relevances if at != as_set]
+    with progress() as bar:
+        task = bar.add_task("train", total=len(plan.train) * (len(tried) + len(ask.OTHER_ARMS)))
+
+        async def record(arms: Sequence[ask.Arm]) -> None:
+            await ask.record_sessions(
+                client,
+                asker,
+                plan.train,
+                arms,
+                records,
+                concurrency=plan.concurrency,
+                advance=functools.partial(bar.advance, task),
+            )
+
+        for at in tried:
+            if base is not None and at != as_set:
+                await _serve(client, plan, bench.with_close_relevance(base, at))
+            await record((ask.ONCE,))
+        best = bench.best_of_record(read_record(records.path, "policy-fit"))
+        if base is not None and best is not None:
+            await _serve(client, plan, bench.with_close_relevance(base, best))
+        await record(ask.OTHER_ARMS)
+
+
+async def _serve(client: Client, plan: _Plan, content: PolicyFile) -> float:
+    """Write the file that the orchestrator reads and have it reloaded; returns the milliseconds of the solution."""
+    assert plan.served is not None
+    plan.served.write_text(dump_policy_file(content), encoding="utf-8")
+    solve_s = (await client.reload_policy()).solve_s
+    served = bench.in_force(await client.policy(foci=1, time_left_ms=0))
+    if served.parameters != content.parameters:
+        raise InvalidArgumentError(f"serve must be the file that the target reads, got {plan.served}")
+    return solve_s * 1000
+
+
+async def _serve_fitted(client: Client, plan: _Plan, records: RecordFile) -> None:
+    made = bench.fit_record(read_record(records.path, "policy-fit"))
+    solve_ms = await _serve(client, plan, made.after)
+    policy = await client.policy(foci=1, time_left_ms=0)
+    records.write(
+        "served", {"origin": policy.origin, "solve_ms": solve_ms, **bench.write_policy(bench.in_force(policy))}
+    )
+    say(f"the fitted policy is served, solved in {solve_ms:.0f} ms")
 
 
 async def _judge(asker: StubAsker, plan: _Plan, labels: list[tuple[str, str]], records: RecordFile) -> None:
     for split, questions in plan.asked:
         with progress() as bar:
             task = bar.add_task(split, total=len(questions) * len(labels) * len(plan.budgets_ms))
-            await bench.measure_held_out(
+            await ask.measure_held_out(
                 asker,
                 questions,
                 labels,
@@ -233,23 +291,6 @@ async def _judge(asker: StubAsker, plan: _Plan, labels: list[tuple[str, str]], r
                 concurrency=plan.concurrency,
                 advance=functools.partial(bar.advance, task),
             )
-
-
-async def _serve(client: Client, plan: _Plan, records: RecordFile) -> None:
-    """Fit, write the file that the orchestrator reads, and have it reloaded."""
-    assert plan.served is not None
-    made = bench.fit_record(read_record(records.path, "policy-fit"))
-    plan.served.write_text(dump_policy_file(made.after), encoding="utf-8")
-    reloaded = await client.reload_policy()
-    served = bench.in_force(await client.policy(foci=1, time_left_ms=0))
-    if served.parameters != made.after.parameters:
-        raise InvalidArgumentError(
-            f"serve must be the file that the target reads, got {plan.served}: it serves another"
-        )
-    records.write(
-        "served", {"origin": reloaded.origin, "solve_ms": reloaded.solve_s * 1000, **bench.write_policy(served)}
-    )
-    say(f"the fitted policy is served, solved in {reloaded.solve_s * 1000:.0f} ms")
 
 
 def _write(run: Run, write: Path | None) -> None:
