@@ -2,7 +2,8 @@
 
 A second search of a focus closes it less often than the first did, and what the first one kept may hold its evidence
 though no passage was relevant enough to say so. Both are measured (`python -m bench policy fit`), and both say whether
-another search is worth its cost. The state counts the foci by how often they were searched.
+another search is worth its cost. The state counts the foci by how often they were searched, and no focus is searched a
+third time: the loop ends after two steps without progress, and a process without an end would take seconds to solve.
 """
 
 from __future__ import annotations
@@ -33,12 +34,18 @@ class FocusState:
     once: int
     """Open after one search."""
     twice: int
-    """Open after two or more."""
+    """Open after two or more, and not searched again."""
 
     @property
     def open_foci(self) -> int:
         """Foci that are not closed."""
         return self.fresh + self.once + self.twice
+
+    def allows(self, action: Action) -> bool:
+        """Whether the action has the foci that it needs."""
+        if action.kind is ActionKind.REASON:
+            return self.open_foci > 0
+        return action.fan_out <= self.fresh + self.once
 
     def known(self, given: MdpParameters) -> float:
         """Expected share of the foci whose evidence is held."""
@@ -60,7 +67,7 @@ def binomial(trials: int, probability: float) -> NDArray[np.float64]:
 
 
 def successors(state: FocusState, action: Action, given: MdpParameters) -> Iterator[tuple[FocusState, float]]:
-    """Every state that an action may lead to, with its chance; one may come several times.
+    """Every state that an action may lead to from one that allows it, with its chance; one may come several times.
 
     Foci are taken as the loop takes them: those never searched first, then those searched once. A note works on one
     focus and leaves it as it was where it does not close it.
@@ -73,21 +80,17 @@ def successors(state: FocusState, action: Action, given: MdpParameters) -> Itera
         yield after, closes
         return
     first = min(action.fan_out, state.fresh)
-    second = min(action.fan_out - first, state.once)
-    later = action.fan_out - first - second
-    again = given.repeat_probability
-    for (i, p), (j, q), (k, r) in product(
-        enumerate(binomial(first, given.success_probability)),
-        enumerate(binomial(second, again)),
-        enumerate(binomial(later, again)),
+    second = action.fan_out - first
+    for (i, p), (j, q) in product(
+        enumerate(binomial(first, given.success_probability)), enumerate(binomial(second, given.repeat_probability))
     ):
         after = FocusState(
-            closed=state.closed + i + j + k,
+            closed=state.closed + i + j,
             fresh=state.fresh - first,
             once=state.once - second + first - i,
-            twice=state.twice + second - j - k,
+            twice=state.twice + second - j,
         )
-        yield after, float(p * q * r)
+        yield after, float(p * q)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,8 +103,8 @@ class FocusMdp(ProgressMdp):
 
     states: tuple[FocusState, ...]
     transition: NDArray[np.float64]
-    """Chance of each state after each action from each state, (n_actions, n_states, n_states); the rows of an action
-    that a state has too few open foci for are 0, save for staying."""
+    """Chance of each state after each action from each state, (n_actions, n_states, n_states); an action that a state
+    does not allow stays there."""
     known: NDArray[np.float64]
     """Expected share of foci whose evidence is held, (n_states,)."""
 
@@ -118,7 +121,7 @@ class FocusMdp(ProgressMdp):
     @cached_property
     def available(self) -> NDArray[np.bool_]:
         """Whether enough foci are open for the action, (n_actions, n_states)."""
-        return np.array([[max(a.fan_out, 1) <= state.open_foci for state in self.states] for a in self.actions])
+        return np.array([[state.allows(action) for state in self.states] for action in self.actions])
 
     @cached_property
     def leave(self) -> NDArray[np.float64]:
@@ -135,6 +138,10 @@ class FocusMdp(ProgressMdp):
     def successor(self, progress: float, searched: Searched = NEVER_SEARCHED) -> NDArray[np.float64]:
         """Return the chance of each state after each action, (n_actions, n_states)."""
         return np.asarray(self.transition[:, self._place(progress, searched)])
+
+    def available_at(self, progress: float, searched: Searched = NEVER_SEARCHED) -> NDArray[np.bool_]:
+        """Return whether each action has the foci that it needs, (n_actions,)."""
+        return np.asarray(self.available[:, self._place(progress, searched)])
 
     def end_worth(self, progress: float, searched: Searched = NEVER_SEARCHED) -> float:
         """Return sigma of what is expected to be known."""
@@ -161,7 +168,7 @@ def transitions(
     chance = np.zeros((len(actions), len(states), len(states)))
     for a, action in enumerate(actions):
         for state, place in places.items():
-            if max(action.fan_out, 1) > state.open_foci:
+            if not state.allows(action):
                 chance[a, place, place] = 1.0
                 continue
             for after, p in successors(state, action, given):

@@ -117,7 +117,7 @@ class ProgressMdp:
         low = position.astype(np.intp)
         return low, position - low
 
-    def available_at(self, progress: float) -> NDArray[np.bool_]:
+    def available_at(self, progress: float, searched: Searched = NEVER_SEARCHED) -> NDArray[np.bool_]:
         """Return whether each action has the open foci that it needs, (n_actions,)."""
         if self.n_foci is None:
             return np.ones(len(self.actions), dtype=np.bool_)

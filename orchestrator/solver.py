@@ -316,7 +316,7 @@ def action_value(
         possible: Ways that fit in the time left, (n_ways,); None for all.
         searched: How often the open foci were searched, where the process remembers that.
     """
-    successor, allowed, cost = mdp.successor(progress, searched), mdp.available_at(progress), mdp.cost
+    successor, allowed, cost = mdp.successor(progress, searched), mdp.available_at(progress, searched), mdp.cost
     if ways is not None:
         index = [way.action for way in ways]
         successor, allowed = successor[index], allowed[index]

@@ -206,7 +206,7 @@ def _widest_retrieve(state: PolicyState, evaluation: Evaluation, fan_out: int, w
     for n in range(fan_out, 0, -1):
         if retrieve(n) in _offered(state, evaluation):
             return retrieve(n), why
-    return TERMINATE, f"{why}, but no retrieval fits in the time left"
+    return TERMINATE, f"{why}, but no retrieval is possible"
 
 
 def _reason(state: PolicyState, evaluation: Evaluation, why: str) -> tuple[Action, str]:
