@@ -8,6 +8,7 @@ from types import FrameType
 
 import typer
 
+from bench.command.answers import answers
 from bench.command.capacity import capacity
 from bench.command.check import check
 from bench.command.compare import compare
@@ -23,7 +24,19 @@ from bench.command.throughput import throughput
 __all__ = ["app", "main"]
 
 app = typer.Typer(help="Benchmarks and evaluation of a stack.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (latency, profiles, capacity, strategies, retrieval, overhead, throughput, check, compare, evidence_set):
+for command in (
+    latency,
+    profiles,
+    capacity,
+    strategies,
+    retrieval,
+    answers,
+    overhead,
+    throughput,
+    check,
+    compare,
+    evidence_set,
+):
     app.command()(command)
 app.add_typer(policy, name="policy")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,12 +13,11 @@ from bench.change import change
 from bench.extrapolation import block_of, throughput
 from bench.latency_score import distribution
 from bench.record import Run
-from bench.similarity import rouge_l
+from bench.similarity import rouge_l, without_citations
 from bench.statistic import bootstrap_mean_interval, wilson_interval
 
 __all__ = ["score_profiles", "similarity"]
 
-_CITATION: Final = re.compile(r"\s*\[\d+\]")
 _TOKENS: Final = ("prompt_tokens", "completion_tokens", "cached_tokens")
 
 
@@ -96,6 +94,6 @@ def _against(
 
 def similarity(reference: str, candidate: str) -> float:
     """ROUGE-L of two answers without their citation marks, whose numbers would count as words; 1 for the same text."""
-    one, other = (_CITATION.sub("", text) for text in (reference, candidate))
+    one, other = (without_citations(text) for text in (reference, candidate))
     # A text without a word, such as a lone sign, has no ROUGE-L, and is still like itself.
     return 1.0 if one == other else rouge_l(one, other)

@@ -66,7 +66,7 @@ class Question(BaseModel):
     """Label by which scores are grouped, such as "lookup", "paraphrase" or "multi-hop"; empty where unknown."""
 
     answer: str = ""
-    """Gold answer in words; for the reader only."""
+    """Gold answer in words; `answers` needs it, for all else it is for the reader."""
 
     path: str = ""
     """Document of the first evidence; for the reader only."""
