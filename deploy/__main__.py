@@ -22,18 +22,23 @@ _EXIT_INTERRUPTED = 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy", description="Run ARGO's four services on this machine.")
+    parser = argparse.ArgumentParser(prog="python -m deploy", description="Run ARGO's services on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     docs = argparse.ArgumentParser(add_help=False)
     docs.add_argument("--docs", type=_path, help="documents folder (default: the bundled O-RAN primer)")
-    commands.add_parser("up", parents=[docs], help="start the stack, index the documents, keep it running")
+    replicas = argparse.ArgumentParser(add_help=False)
+    replicas.add_argument(
+        "--replicas",
+        help='several of a service, such as "decomposer=2,retriever=2,synthesizer=2,orchestrator=2" (default: 1)',
+    )
+    commands.add_parser("up", parents=[docs, replicas], help="start the stack, index the documents, keep it running")
     ask = commands.add_parser("ask", parents=[docs], help="ask one question, of a stack started for it if need be")
     ask.add_argument("question", help="the question")
     ask.add_argument("--options", help='multiple choice: "first|second|third"')
     ask.add_argument("--budget-ms", help="soft time budget in milliseconds; 0 for none")
     ask.add_argument("--strategy", help="mdp, fixed, always_reason, always_retrieve, random or single_shot")
     ask.add_argument("--json", action="store_true", help="print events as JSON lines")
-    env = commands.add_parser("env", parents=[docs], help="print the environment that each service is given")
+    env = commands.add_parser("env", parents=[docs, replicas], help="print the environment that each service is given")
     env.add_argument("--json", action="store_true", help="as one JSON object")
     return parser
 
@@ -49,7 +54,8 @@ def _environment(plan: StackPlan, *, as_json: bool) -> str:
         return json.dumps({service.name: dict(service.environment) for service in plan.services}, indent=2) + "\n"
     blocks = []
     for service in plan.services:
-        lines = [f"# {service.name}: python -m {service.module}"]
+        command = " ".join(service.program) or f"python -m {service.module}"
+        lines = [f"# {service.name}: {command}"]
         lines += [f"{name}={value}" for name, value in service.environment.items()]
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
@@ -60,7 +66,10 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     terminal = Terminal()
     try:
-        launcher = Launcher(load(DeploySettings), os.environ, terminal)
+        settings = load(DeploySettings)
+        if getattr(options, "replicas", None) is not None:
+            settings = settings.model_copy(update={"replicas": options.replicas})
+        launcher = Launcher(settings, os.environ, terminal)
         if options.command == "up":
             return launcher.up(options.docs)
         if options.command == "env":

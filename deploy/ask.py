@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.launcher import AskLine
-from deploy.plan import ORCHESTRATOR, RETRIEVER
+from deploy.roster import ORCHESTRATOR, RETRIEVER
 
 __all__ = ["Question"]
 

@@ -1,5 +1,7 @@
 """Run a module as a process that cannot outlive its launcher: `python -m deploy.child PARENT_PID MODULE`.
 
+A program is run by `python -m deploy.child PARENT_PID --exec PROGRAM ARGUMENT...`.
+
 The kernel is asked, from inside the child, to kill it when its parent dies. A preexec_fn could do the same from the
 parent, but it runs between fork and exec in a process that has gRPC threads, where it can deadlock.
 """
@@ -33,11 +35,14 @@ def tie_to_parent(parent_pid: int) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Tie this process to its parent and run the module in it."""
+    """Tie this process to its parent and run the module, or the program, in it."""
     parent_pid, module = int(arguments[0]), arguments[1]
     if not tie_to_parent(parent_pid):
         sys.stderr.write(f"{module}: the launcher (pid {parent_pid}) is gone; not starting\n")
         return _EXIT_ORPHAN
+    if module == "--exec":
+        # The tie outlives this (prctl(2)), and the program keeps our process id.
+        os.execv(arguments[2], arguments[2:])
     sys.argv = [module, *arguments[2:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0

@@ -7,7 +7,7 @@ from typing import Final
 
 from argo.client import Client
 from argo.document import DocumentStatus, IngestProgress, IngestReport
-from deploy.plan import ORCHESTRATOR, RETRIEVER
+from deploy.roster import ORCHESTRATOR, RETRIEVER
 from deploy.terminal import Terminal, shown
 
 __all__ = ["index_documents"]

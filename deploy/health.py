@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 import grpc
 import grpc.aio
@@ -37,12 +38,45 @@ async def is_serving(target: str, timeout_s: float) -> bool:
 
 
 async def wait_serving(target: str) -> None:
-    """Return once the service at an address says SERVING; the caller sets the limit."""
+    """Return once the service at an address says SERVING, or a server at a URL answers; the caller sets the limit."""
+    if "://" in target:
+        await _wait_answering(urlsplit(target))
+        return
     await _wait_listening(target)
     async with channel(target) as opened:
         stub: Any = health_pb2_grpc.HealthStub(opened)
         while not await _check(stub, _CHECK_S):
             await asyncio.sleep(_PAUSE_S)
+
+
+async def _wait_answering(url: SplitResult) -> None:
+    """Wait for the health of a server that speaks no gRPC: Redis's PING, or Chroma's heartbeat over HTTP."""
+    if url.scheme == "redis":
+        request, good = f"AUTH {url.password}\r\nPING\r\n", b"+OK\r\n+PONG"
+    else:
+        request, good = "GET /api/v2/heartbeat HTTP/1.0\r\n\r\n", b"200 OK"
+    while not await _answers(url, request.encode(), good):
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _answers(url: SplitResult, request: bytes, good: bytes) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_S):
+            reader, writer = await asyncio.open_connection(url.hostname, url.port)
+            try:
+                writer.write(request)
+                return good in await _read_until(reader, good)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+async def _read_until(reader: asyncio.StreamReader, good: bytes) -> bytes:
+    read = b""
+    while good not in read and (more := await reader.read(4096)):
+        read += more
+    return read
 
 
 async def _wait_listening(target: str) -> None:

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Final
 
 from argo.errors import ArgoError
-from deploy.plan import ROOT, SERVICES, take_ports
+from deploy.plan import ROOT, take_ports
+from deploy.roster import SERVICES
 from deploy.settings import DeploySettings
 
 __all__ = ["TARGETS", "ImageCheck", "ImageCheckError", "Stage", "check_target", "main", "read_stages"]

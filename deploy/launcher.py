@@ -19,8 +19,6 @@ from argo.settings import ClientSettings
 from deploy.error import StackRunningError
 from deploy.layout import Layout, check_documents
 from deploy.plan import (
-    ORCHESTRATOR,
-    RETRIEVER,
     ROOT,
     StackPlan,
     embedder_of,
@@ -31,6 +29,7 @@ from deploy.plan import (
     take_ports,
 )
 from deploy.record import StackRecord, process_start, publish, read_record, write_record
+from deploy.roster import ONE_EACH, ORCHESTRATOR, RETRIEVER, Roster, parse_replicas
 from deploy.scrape import publish_targets
 from deploy.settings import DeploySettings
 from deploy.stack import Stack
@@ -79,15 +78,21 @@ class Launcher:
             PortInUseError: A port is taken.
         """
         layout = self._layout(self._documents(docs))
-        ports = take_ports(self._settings, ephemeral=ephemeral)
-        # A stack that lives for one question is gone before anyone reads its metrics.
-        metrics = {} if ephemeral else take_metrics_ports(self._settings, ports)
-        return make_plan(self._settings, layout, ports, metrics)
+        # A stack that lives for one question needs no replicas, and is gone before anyone reads its metrics.
+        roster = ONE_EACH if ephemeral else self._roster()
+        ports = take_ports(self._settings, ephemeral=ephemeral, roster=roster)
+        metrics = {} if ephemeral else take_metrics_ports(self._settings, ports, roster)
+        return make_plan(self._settings, layout, ports, metrics, roster)
 
     def environment(self, docs: Path | None) -> StackPlan:
         """What `up` would run, whether or not its ports are free now."""
         layout = self._layout(self._documents(docs))
-        return make_plan(self._settings, layout, set_ports(self._settings), metrics_ports(self._settings))
+        roster = self._roster()
+        ports, metrics = set_ports(self._settings, roster), metrics_ports(self._settings, roster)
+        return make_plan(self._settings, layout, ports, metrics, roster)
+
+    def _roster(self) -> Roster:
+        return Roster(parse_replicas(self._settings.replicas), self._environ)
 
     def up(self, docs: Path | None) -> int:
         """Start a stack, index the documents, and keep it running until a signal.
@@ -131,7 +136,7 @@ class Launcher:
     async def _serve(self, stack: Stack, plan: StackPlan) -> None:
         started = time.monotonic()
         await asyncio.gather(*(stack.wait_ready(name) for name in stack.children))
-        self._terminal.line(f"all four services serve after {time.monotonic() - started:.1f} s")
+        self._terminal.line(f"all {len(stack.children)} processes serve after {time.monotonic() - started:.1f} s")
         record = self._record(plan, stack.pids)
 
         def changed() -> None:

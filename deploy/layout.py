@@ -68,6 +68,11 @@ class Layout:
         return self.state_dir / "session" / f"{self.key}.sqlite"
 
     @property
+    def redis_dir(self) -> Path:
+        """Folder of the recorded questions where several orchestrators share them."""
+        return self.state_dir / "session" / f"{self.key}.redis"
+
+    @property
     def log_dir(self) -> Path:
         """Folder of the services' logs."""
         return self.state_dir / "log" / self.key

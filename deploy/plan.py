@@ -1,4 +1,4 @@
-"""Which four processes make a stack, at which addresses, and with which environment each."""
+"""Which processes make a stack, at which addresses, and with which environment each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from argo.errors import InvalidArgumentError
+from argo.target import check_target
 from deploy.error import PortInUseError
 from deploy.layout import Layout
+from deploy.roster import CHROMA, DECOMPOSER, ONE_EACH, ORCHESTRATOR, REDIS, RETRIEVER, SERVICES, SYNTHESIZER, Roster
+from deploy.server import chroma_program, chroma_url, redis_program, redis_url
 from deploy.settings import DeploySettings
 
 __all__ = [
-    "SERVICES",
     "ServicePlan",
     "StackPlan",
     "embedder_of",
@@ -27,20 +29,6 @@ __all__ = [
     "take_metrics_ports",
     "take_ports",
 ]
-
-ORCHESTRATOR: Final = "orchestrator"
-DECOMPOSER: Final = "decomposer"
-RETRIEVER: Final = "retriever"
-SYNTHESIZER: Final = "synthesizer"
-
-SERVICES: Final = {
-    # The slowest to start comes first.
-    RETRIEVER: "services.retriever",
-    ORCHESTRATOR: "orchestrator",
-    SYNTHESIZER: "services.synthesizer",
-    DECOMPOSER: "services.decomposer",
-}
-"""Module of each service, in the order of their start."""
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 """The checkout, where the services' packages are."""
@@ -61,19 +49,32 @@ class ServicePlan:
     log_path: Path
     metrics_target: str | None = None
     """Where Prometheus reads its metrics; None where it serves none."""
+    replica_of: str = ""
+    """The service of which it is a replica; empty where it is the only one."""
+    program: tuple[str, ...] = ()
+    """The program and its arguments of a server that is no module of ours, and is found by its URL, the target."""
+
+    @property
+    def service(self) -> str:
+        """The service, or the server, that it is or is one of."""
+        return self.replica_of or self.name
 
 
 @dataclass(frozen=True)
 class StackPlan:
-    """The four processes over one documents folder."""
+    """The processes over one documents folder."""
 
     layout: Layout
     services: tuple[ServicePlan, ...]
 
     @property
     def targets(self) -> dict[str, str]:
-        """Address of each service by name."""
-        return {service.name: service.target for service in self.services}
+        """Address of each service; of several replicas all, as one target."""
+        found: dict[str, list[str]] = {}
+        for process in self.services:
+            if not process.program:
+                found.setdefault(process.service, []).append(process.target)
+        return {service: ",".join(targets) for service, targets in found.items()}
 
 
 def embedder_of(environ: Mapping[str, str]) -> str:
@@ -81,22 +82,35 @@ def embedder_of(environ: Mapping[str, str]) -> str:
     return environ.get("ARGO_RETRIEVER_EMBEDDER", "")
 
 
-def set_ports(settings: DeploySettings) -> dict[str, int]:
-    """The port of each service as it is set, taken or not."""
-    return {name: int(getattr(settings, f"{name}_port")) for name in SERVICES}
+def set_ports(settings: DeploySettings, roster: Roster = ONE_EACH) -> dict[str, int]:
+    """The port of each process as it is set, taken or not; 0 where it is to be a free one.
+
+    Raises:
+        InvalidArgumentError: One would be above the last port.
+    """
+    ports: dict[str, int] = {}
+    for name, (service, number) in roster.processes.items():
+        first = int(getattr(settings, f"{service}_port"))
+        ports[name] = first + number * settings.replica_offset if first else 0
+        if ports[name] > _LAST_PORT:
+            raise InvalidArgumentError(
+                f"ARGO_DEPLOY_REPLICA_OFFSET must leave the port of {name} in 1..{_LAST_PORT}, got {ports[name]}"
+            )
+    return ports
 
 
-def take_ports(settings: DeploySettings, *, ephemeral: bool) -> dict[str, int]:
-    """The port of each service, found to be free.
+def take_ports(settings: DeploySettings, *, ephemeral: bool, roster: Roster = ONE_EACH) -> dict[str, int]:
+    """The port of each process, found to be free.
 
     Args:
         settings: Host and ports.
         ephemeral: Take free ports instead of the set ones, so that stacks can run side by side.
+        roster: The processes.
 
     Raises:
         PortInUseError: Another process listens on a set port.
     """
-    wanted = dict.fromkeys(SERVICES, 0) if ephemeral else set_ports(settings)
+    wanted = dict.fromkeys(roster.processes, 0) if ephemeral else set_ports(settings, roster)
     with contextlib.ExitStack() as stack:
         # All are bound before any is let go, so that no two services are given the same one.
         return {
@@ -105,15 +119,19 @@ def take_ports(settings: DeploySettings, *, ephemeral: bool) -> dict[str, int]:
         }
 
 
-def metrics_ports(settings: DeploySettings) -> dict[str, int]:
-    """The metrics port of each service as it is set, taken or not; 0 where it is to be a free one, empty when off.
+def metrics_ports(settings: DeploySettings, roster: Roster = ONE_EACH) -> dict[str, int]:
+    """The metrics port of each service's process as it is set, taken or not; 0 for a free one, empty when off.
 
     Raises:
         InvalidArgumentError: One would be above the last port.
     """
     if not settings.metrics_offset:
         return {}
-    ports = {name: port + settings.metrics_offset if port else 0 for name, port in set_ports(settings).items()}
+    ports = {
+        name: port + settings.metrics_offset if port else 0
+        for name, port in set_ports(settings, roster).items()
+        if name not in roster.servers
+    }
     for name, port in ports.items():
         if port > _LAST_PORT:
             raise InvalidArgumentError(
@@ -122,15 +140,16 @@ def metrics_ports(settings: DeploySettings) -> dict[str, int]:
     return ports
 
 
-def take_metrics_ports(settings: DeploySettings, taken: Mapping[str, int]) -> dict[str, int]:
-    """The metrics port of each service, found to be free; empty when off.
+def take_metrics_ports(settings: DeploySettings, taken: Mapping[str, int], roster: Roster = ONE_EACH) -> dict[str, int]:
+    """The metrics port of each service's process, found to be free; empty when off.
 
     Args:
         settings: Host, ports and offset.
-        taken: The services' own ports.
+        taken: The processes' own ports.
+        roster: The processes.
 
     Raises:
-        PortInUseError: Another process listens on one, or one is a service's own.
+        PortInUseError: Another process listens on one, or one is a process's own.
     """
     with contextlib.ExitStack() as stack:
         # Held meanwhile, so that none of them is given out again.
@@ -140,7 +159,7 @@ def take_metrics_ports(settings: DeploySettings, taken: Mapping[str, int]) -> di
             name: _take(stack, settings.host, port, name, "METRICS_OFFSET")
             if port
             else _take_free(stack, settings.host, name)
-            for name, port in metrics_ports(settings).items()
+            for name, port in metrics_ports(settings, roster).items()
         }
 
 
@@ -154,7 +173,7 @@ def _take(stack: contextlib.ExitStack, host: str, port: int, name: str, setting:
             + (
                 f"ARGO_DEPLOY_{setting} to another number (0 serves no metrics)"
                 if setting
-                else f"ARGO_DEPLOY_{name.upper()}_PORT to another port (0 takes a free one)"
+                else f"ARGO_DEPLOY_{name.partition('-')[0].upper()}_PORT to another port (0 takes a free one)"
             )
         ) from None
 
@@ -182,43 +201,77 @@ def _bind(stack: contextlib.ExitStack, host: str, port: int) -> int:
 
 
 def make_plan(
-    settings: DeploySettings, layout: Layout, ports: Mapping[str, int], metrics: Mapping[str, int] | None = None
+    settings: DeploySettings,
+    layout: Layout,
+    ports: Mapping[str, int],
+    metrics: Mapping[str, int] | None = None,
+    roster: Roster = ONE_EACH,
 ) -> StackPlan:
-    """Give every service its address, its files and the addresses of those it calls.
+    """Give every process its address, its files and the addresses of those it calls.
 
     Args:
         settings: Host.
         layout: Files.
-        ports: Of each service.
-        metrics: Metrics port of each service that serves any.
+        ports: Of each process.
+        metrics: Metrics port of each process that serves any.
+        roster: The processes.
+
+    Raises:
+        InvalidArgumentError: The host is a name and a service has several replicas.
+        StartError: A server that is needed is not installed.
     """
     metrics = metrics or {}
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    targets = {name: f"{host}:{port}" for name, port in ports.items()}
-    own: dict[str, dict[str, str]] = {
-        ORCHESTRATOR: {
-            "ARGO_ORCHESTRATOR_DECOMPOSER_TARGET": targets[DECOMPOSER],
-            "ARGO_ORCHESTRATOR_RETRIEVER_TARGET": targets[RETRIEVER],
-            "ARGO_ORCHESTRATOR_SYNTHESIZER_TARGET": targets[SYNTHESIZER],
-            "ARGO_ORCHESTRATOR_SESSION_PATH": str(layout.session_path),
-        },
-        DECOMPOSER: {},
-        RETRIEVER: {"ARGO_RETRIEVER_INDEX_PATH": str(layout.index_dir)},
-        SYNTHESIZER: {},
+    targets = {
+        service: check_target("ARGO_DEPLOY_HOST", ",".join(f"{host}:{ports[name]}" for name in roster.names(service)))
+        for service in SERVICES
     }
-    services = []
-    for name, module in SERVICES.items():
+    own = _environments(layout, host, ports, targets, roster)
+    processes = [_server(name, settings.host, host, ports[name], layout) for name in roster.servers]
+    for name, (service, _) in roster.processes.items():
+        if service not in SERVICES:
+            continue
+        prefix = f"ARGO_{service.upper()}"
         environment = {
-            f"ARGO_{name.upper()}_HOST": host,
-            f"ARGO_{name.upper()}_PORT": str(ports[name]),
-            **own[name],
+            f"{prefix}_HOST": host,
+            f"{prefix}_PORT": str(ports[name]),
+            **own[service],
             "ARGO_TELEMETRY_SPAN_DIR": str(layout.span_dir),
         }
         metrics_target: str | None = None
         if name in metrics:
             metrics_target = f"{host}:{metrics[name]}"
-            environment[f"ARGO_{name.upper()}_METRICS_HOST"] = settings.host
-            environment[f"ARGO_{name.upper()}_METRICS_PORT"] = str(metrics[name])
-        log_path = layout.log_dir / f"{name}.log"
-        services.append(ServicePlan(name, module, targets[name], environment, log_path, metrics_target))
-    return StackPlan(layout, tuple(services))
+            environment[f"{prefix}_METRICS_HOST"] = settings.host
+            environment[f"{prefix}_METRICS_PORT"] = str(metrics[name])
+        target, log_path = f"{host}:{ports[name]}", layout.log_dir / f"{name}.log"
+        replica_of = "" if name == service else service
+        processes.append(
+            ServicePlan(name, SERVICES[service], target, environment, log_path, metrics_target, replica_of)
+        )
+    return StackPlan(layout, tuple(processes))
+
+
+def _environments(
+    layout: Layout, host: str, ports: Mapping[str, int], targets: Mapping[str, str], roster: Roster
+) -> dict[str, dict[str, str]]:
+    """What each service is told besides its own address."""
+    sessions = {"ARGO_ORCHESTRATOR_SESSION_PATH": str(layout.session_path)}
+    index = {"ARGO_RETRIEVER_INDEX_PATH": str(layout.index_dir)}
+    if REDIS in roster.servers:
+        sessions = {"ARGO_ORCHESTRATOR_SESSION_URL": redis_url(layout.redis_dir, host, ports[REDIS])}
+    if CHROMA in roster.servers:
+        index = {"ARGO_RETRIEVER_CHROMA_URL": chroma_url(host, ports[CHROMA])}
+    callees = {
+        f"ARGO_ORCHESTRATOR_{service.upper()}_TARGET": targets[service]
+        for service in (DECOMPOSER, RETRIEVER, SYNTHESIZER)
+    }
+    return {ORCHESTRATOR: callees | sessions, DECOMPOSER: {}, RETRIEVER: index, SYNTHESIZER: {}}
+
+
+def _server(name: str, address: str, host: str, port: int, layout: Layout) -> ServicePlan:
+    log_path = layout.log_dir / f"{name}.log"
+    if name == REDIS:
+        program, target = redis_program(layout.redis_dir, address, port), redis_url(layout.redis_dir, host, port)
+    else:
+        program, target = chroma_program(layout.index_dir, address, port), chroma_url(host, port)
+    return ServicePlan(name, "", target, {}, log_path, program=program)

@@ -69,7 +69,7 @@ class ChildProcess:
         with self.plan.log_path.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.child", str(os.getpid()), self.plan.module],
+                [sys.executable, "-m", "deploy.child", str(os.getpid()), *_what(self.plan)],
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -96,6 +96,10 @@ class ChildProcess:
     def tail(self, lines: int) -> list[str]:
         """Last lines that the process has written since its last start."""
         return _tail(self.plan.log_path, self._log_start, lines)
+
+
+def _what(plan: ServicePlan) -> tuple[str, ...]:
+    return ("--exec", *plan.program) if plan.program else (plan.module,)
 
 
 def _tail(path: Path, start: int, lines: int) -> list[str]:

@@ -27,7 +27,7 @@ def publish_targets(state_dir: Path, services: Iterable[ServicePlan]) -> Iterato
         services: Those of the stack.
     """
     targets = [
-        {"targets": [service.metrics_target], "labels": {"service": service.name}}
+        {"targets": [service.metrics_target], "labels": {"service": service.service}}
         for service in services
         if service.metrics_target
     ]

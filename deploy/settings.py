@@ -36,6 +36,18 @@ class DeploySettings(BaseSettings):
     synthesizer_port: int = Field(default=50054, ge=0, le=65535)
     """Port of the synthesizer under `up`; 0 takes a free one."""
 
+    replicas: str = ""
+    """Under `up`, replicas of services, such as "decomposer=2,retriever=2"; one of each that is not named."""
+
+    replica_offset: int = Field(default=20, ge=1, le=10_000)
+    """Each further replica listens on the port of the one before plus this."""
+
+    chroma_port: int = Field(default=50055, ge=0, le=65535)
+    """Port of the Chroma server that several retrievers share; 0 takes a free one."""
+
+    redis_port: int = Field(default=50056, ge=0, le=65535)
+    """Port of the Redis server that several orchestrators share; 0 takes a free one."""
+
     metrics_offset: int = Field(default=10, ge=0, le=10_000)
     """Under `up`, metrics of a service are at its own port plus this, or at a free port where its own is set to 0; 0
     switches metrics off."""

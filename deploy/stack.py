@@ -1,16 +1,18 @@
-"""The four processes of one machine: started together, watched, restarted, and stopped without remains."""
+"""The processes of one machine: started together, watched, restarted, and stopped without remains."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from deploy.backoff import Backoff
 from deploy.error import StartError
-from deploy.plan import ORCHESTRATOR, StackPlan
+from deploy.plan import StackPlan
 from deploy.process import ChildProcess, describe_exit, stop_all
+from deploy.roster import ORCHESTRATOR
 from deploy.settings import DeploySettings
 from deploy.terminal import Terminal, shown
 
@@ -70,14 +72,21 @@ class Stack:
             child.start()
 
     def stop(self) -> None:
-        """End every process, the orchestrator first so that running questions keep their services."""
+        """End every process: orchestrators first so that running questions keep their services, shared servers last."""
         grace_s = self._settings.stop_grace_s
-        front = self.children[ORCHESTRATOR]
+        children = self.children.values()
+        front = [child for child in children if child.plan.service == ORCHESTRATOR]
+        servers = [child for child in children if child.plan.program]
+        others = [child for child in children if child not in front and child not in servers]
         killed: list[str] = []
-        try:
-            killed += stop_all([front], grace_s)
-        finally:
-            killed += stop_all([child for child in self.children.values() if child is not front], grace_s)
+
+        def end(group: list[ChildProcess]) -> None:
+            killed.extend(stop_all(group, grace_s))
+
+        with contextlib.ExitStack() as last_first:
+            # All three, whatever becomes of one of them.
+            for group in (servers, others, front):
+                last_first.callback(end, group)
         if killed:
             self._terminal.line(f"killed after {grace_s:g} s without an end: {', '.join(killed)}")
 
@@ -108,9 +117,10 @@ class Stack:
         finally:
             served.cancel()
 
-    async def wait_serving(self, name: str) -> None:
-        """Return once a service that is being supervised serves; the caller sets the limit."""
-        await self._serving(self.children[name].plan.target)
+    async def wait_serving(self, service: str) -> None:
+        """Return once every replica of a service that is being supervised serves; the caller sets the limit."""
+        plans = [child.plan for child in self.children.values() if child.plan.service == service]
+        await asyncio.gather(*(self._serving(plan.target) for plan in plans))
 
     async def supervise(self, on_change: Callable[[], None]) -> None:
         """Restart every service that dies, until cancelled.

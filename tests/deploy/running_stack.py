@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deploy.plan import ROOT, SERVICES
+from deploy.plan import ROOT
+from deploy.roster import SERVICES
 
 PRIMER = ROOT / "examples" / "oran"
 PATIENCE_S = 100.0

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from deploy.layout import Layout
-from deploy.plan import ROOT, SERVICES
+from deploy.plan import ROOT
 from deploy.record import StackRecord, process_start, publish
+from deploy.roster import SERVICES
 
 Deploy = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,7 +11,8 @@ from argo.errors import InvalidArgumentError
 from argo.settings import load
 from deploy.error import PortInUseError
 from deploy.layout import Layout
-from deploy.plan import SERVICES, make_plan, metrics_ports, set_ports, take_metrics_ports, take_ports
+from deploy.plan import make_plan, metrics_ports, set_ports, take_metrics_ports, take_ports
+from deploy.roster import SERVICES
 from deploy.scrape import publish_targets, targets_path
 from deploy.settings import DeploySettings
 

@@ -15,7 +15,8 @@ from promql import labels_of, metrics_of, panels_of, rules_of
 
 from deploy.observability.__main__ import DASHBOARDS, FOLDER, text_of
 from deploy.observability.panel import DATASOURCE
-from deploy.plan import ROOT, SERVICES
+from deploy.plan import ROOT
+from deploy.roster import SERVICES
 
 OBSERVABILITY = ROOT / "deploy" / "observability"
 RULES = yaml.safe_load((OBSERVABILITY / "rules.yaml").read_text())

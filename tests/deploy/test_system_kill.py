@@ -16,7 +16,7 @@ from running_stack import PATIENCE_S, Up, running
 from argo.client import Client
 from argo.errors import ArgoError, NotReadyError, UnavailableError
 from argo.result import Answer
-from deploy.plan import SERVICES
+from deploy.roster import SERVICES
 
 _LOG = logging.getLogger(__name__)
 _QUESTIONS = (

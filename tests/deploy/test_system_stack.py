@@ -20,7 +20,8 @@ from scripted_service import wait_gone
 from argo.client import Client
 from argo.errors import UnavailableError
 from argo.result import Answer
-from deploy.plan import ROOT, SERVICES
+from deploy.plan import ROOT
+from deploy.roster import SERVICES
 
 _QUESTION = "What is the A1 interface for?"
 
