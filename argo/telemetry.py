@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -247,7 +248,14 @@ def configure(service: str, settings: TelemetrySettings, metrics: Metrics | None
         return Telemetry(None, metrics=metrics)
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
-        resource=Resource.create({"service.name": f"argo-{service}", "service.version": __version__}),
+        resource=Resource.create(
+            {
+                "service.name": f"argo-{service}",
+                "service.version": __version__,
+                # Which of several replicas; a process id alone is given out again on another machine.
+                "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
+            }
+        ),
     )
     exporters: list[SpanExporter] = []
     if settings.otlp_endpoint is not None:

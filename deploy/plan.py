@@ -274,4 +274,6 @@ def _server(name: str, address: str, host: str, port: int, layout: Layout) -> Se
         program, target = redis_program(layout.redis_dir, address, port), redis_url(layout.redis_dir, host, port)
     else:
         program, target = chroma_program(layout.index_dir, address, port), chroma_url(host, port)
-    return ServicePlan(name, "", target, {}, log_path, program=program)
+    # Chroma writes ten lines about each request otherwise, and retrievers look at it all the time.
+    environment = {"RUST_LOG": "warn"} if name == CHROMA else {}
+    return ServicePlan(name, "", target, environment, log_path, program=program)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -86,6 +87,8 @@ def open_server(url: str, collection: str, embedder: _Named) -> ServerChromaStor
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidArgumentError(f"chroma_url must be http://host:port or https://host:port, got {url!r}")
     port = parts.port or (443 if parts.scheme == "https" else 8000)
+    # A line for each request otherwise, several a second.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     with _reaching(url):
         client = chromadb.HttpClient(
             parts.hostname, port, ssl=parts.scheme == "https", settings=Settings(anonymized_telemetry=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.plan import ROOT
-from deploy.roster import SERVICES
+from deploy.roster import CHROMA, REDIS, SERVICES
 
 PRIMER = ROOT / "examples" / "oran"
 PATIENCE_S = 100.0
@@ -22,7 +22,7 @@ PATIENCE_S = 100.0
 
 def stack_environ(state_dir: Path) -> dict[str, str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ARGO_")}
-    ports = {f"ARGO_DEPLOY_{name.upper()}_PORT": "0" for name in SERVICES}
+    ports = {f"ARGO_DEPLOY_{name.upper()}_PORT": "0" for name in (*SERVICES, CHROMA, REDIS)}
     return environ | ports | {"ARGO_DEPLOY_STATE_DIR": str(state_dir)}
 
 
