@@ -71,7 +71,7 @@ class Plan:
 
 
 def question_row(attempt: Attempt) -> dict[str, Any]:
-    """The record of one question: :func:`bench.row.attempt_row`, its time to first token and per output token.
+    """The record of one question: :func:`bench.row.attempt_row` with the times of its tokens in place of its calls.
 
     Returns:
         Besides, in ms and None where there is none: ttft_ms, until the answer's first words were in hand;
@@ -81,7 +81,7 @@ def question_row(attempt: Attempt) -> dict[str, Any]:
     row = attempt_row(attempt)
     if attempt.asked is None:
         return row
-    generations = [hop for hop in row["hops"] if hop["ttft_ms"] is not None]
+    generations = [hop for hop in row.pop("hops") if hop["ttft_ms"] is not None]
     decoded = row["completion_tokens"] - len(generations)
     decode_ms = sum(hop["decode_ms"] or 0.0 for hop in generations)
     row["ttft_ms"] = row["first_delta_ms"]
