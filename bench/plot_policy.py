@@ -46,9 +46,11 @@ def plot_policy(run: Run, stem: Path) -> list[Path]:
     """
     paths = []
     with style():
-        for name, draw in (("value", _values), ("loss", _losses)):
-            paths.append(_at(stem, name))
-            draw(run, paths[-1])
+        # A run that was broken off has no courses.
+        for name, kind, draw in (("value", "value", _values), ("loss", "setting", _losses)):
+            if run.of_kind(kind):
+                paths.append(_at(stem, name))
+                draw(run, paths[-1])
         for budget_ms in dict.fromkeys(row["budget_ms"] for row in run.of_kind("course")):
             paths.append(_at(stem, f"threshold-{_budget_name(budget_ms)}"))
             _thresholds(run, budget_ms, paths[-1])
@@ -96,7 +98,7 @@ def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[int], lis
 
 def _colours(run: Run) -> dict[str, str]:
     """A colour for each quality function of a record."""
-    return dict(zip(_names(run.of_kind("value"))[2], COLOURS, strict=False))
+    return dict(zip(_names([*run.of_kind("value"), *run.of_kind("course")])[2], COLOURS, strict=False))
 
 
 def _values(run: Run, path: Path) -> None:
@@ -183,7 +185,10 @@ def _bands(run: Run, process: str, budget_ms: int, path: Path) -> None:
         len(qualities), len(PARAMETERS), width=12.0, height=1.2 + 2.1 * len(qualities), sharey=True, sharex="col"
     )
     for axes, (sigma, name) in zip(panels, ((q, n) for q in qualities for n in PARAMETERS), strict=True):
-        (row,) = (row for row in rows if row["quality"] == sigma and row["varied"] == name)
+        row = next((row for row in rows if row["quality"] == sigma and row["varied"] == name), None)
+        if row is None:
+            axes.set_visible(False)
+            continue
         draw_bands(axes, row["at"], row["bands"], _grid(row))
         axes.plot(row["at"], row["theta_star"], color="#000000", linewidth=1.1, drawstyle="steps-mid")
         axes.plot(row["at"], row["theta_cont"], color="#000000", linewidth=1.1, **_CONT)
@@ -217,7 +222,10 @@ def _times(run: Run, budget_ms: int, path: Path) -> None:
         len(processes), len(qualities), width=12.0, height=1.2 + 2.3 * len(processes), sharex=True, sharey="row"
     )
     for axes, (process, sigma) in zip(panels, ((p, q) for p in processes for q in qualities), strict=True):
-        (row,) = (row for row in rows if _process(row) == process and row["quality"] == sigma)
+        row = next((row for row in rows if _process(row) == process and row["quality"] == sigma), None)
+        if row is None:
+            axes.set_visible(False)
+            continue
         draw_bands(axes, row["time_left_ms"], row["bands"], _grid(row))
         axes.set_title(f"{_process_text(process)}\n{sigma}", fontsize=9, loc="left")
     for axes in panels[:: len(qualities)]:

@@ -45,6 +45,15 @@ class ThresholdPairs:
         star = int(np.searchsorted(mdp.progress, theta_star - TIE))
         return cls(np.array([min(int(np.searchsorted(mdp.progress, theta_cont - TIE)), star)]), np.array([star]))
 
+    def taken(self, count: int, value: NDArray[np.float64]) -> ThresholdPairs:
+        """The pairs with the largest values, (n_pairs,), so many of them; of equals the first."""
+        order = np.argsort(-value, kind="stable")[:count]
+        return ThresholdPairs(self.cont[order], self.star[order])
+
+    def joined(self, other: ThresholdPairs) -> ThresholdPairs:
+        """These pairs, then others."""
+        return ThresholdPairs(np.concatenate([self.cont, other.cont]), np.concatenate([self.star, other.star]))
+
 
 @dataclass(frozen=True)
 class BestPair:

@@ -250,6 +250,22 @@ def test_a_sweep_writes_what_its_record_alone_gives_again(tmp_path: Path, capsys
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == written
 
 
+def test_a_run_that_was_broken_off_shows_what_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RecordFile(tmp_path, "policy-sweep", {}) as records:
+        pass
+    assert main(["policy", "sweep", "--from", str(records.path)]) == 2
+    assert "record must hold a solved setting, got none" in capsys.readouterr().err
+    with RecordFile(tmp_path / "two", "policy-sweep", {}) as records:
+        records.write("setting", _row(best_cont=0.5, best_star=0.9))
+        records.write("course", course(_setting(process=Process("evidence", 2)), "cost_weight", [0.1, 0.6], _GROUND))
+    assert main(["policy", "sweep", "--from", str(records.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["settings"] == 1
+    assert {path.name.removeprefix(records.path.stem) for path in (tmp_path / "two").glob("*.png")} == {
+        *("-loss.png", "-threshold-no-budget.png", "-band-evidence-2-no-budget.png")
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -155,6 +155,8 @@ def _advance(advance: Callable[[Any], None], task: Any) -> Callable[[], None]:
 
 def _report(run: Run, console: Console) -> dict[str, Any]:
     groups = bench.summary(run, "tracker", "n_foci", "budget_ms")
+    if not groups:
+        raise InvalidArgumentError(f"record must hold a solved setting, got none in {run.path}")
     by_quality = bench.summary(run, "quality")
     named = bench.misrepresented(run)
     title = f"{sum(row['settings'] for row in groups):,} settings: verdicts, and settings that lose of V(0)"
