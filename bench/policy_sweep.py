@@ -22,7 +22,7 @@ from orchestrator.action import Action, ActionKind
 from orchestrator.action_time import ActionTimes, AnswerMode, microseconds_down, microseconds_up
 from orchestrator.pace import measured_times
 from orchestrator.parameter import MdpParameters
-from orchestrator.progress import ConstantTracker, tracker
+from orchestrator.progress import tracker
 from orchestrator.solved import SolvedProcess, solve
 from orchestrator.threshold import Thresholds, action_bands, find_thresholds
 
@@ -43,7 +43,8 @@ POINTS: Final = 101
 """Progress points of a `constant` process without a budget; the 5,151 pairs of thresholds on them are all tried."""
 BUDGETED_POINTS: Final = 41
 """The same with a budget, where each of the 861 pairs is induced over time."""
-_BUDGETED_STEP_US: Final = 10_000
+_BUDGETED_STEP_US: Final = {"constant": 10_000, "evidence": 5_000}
+"""By tracker. The orchestrator's own are finer; a sweep solves thousands of processes."""
 _FEW: Final = 12
 """Pairs that are tried before all of them are."""
 _SAME: Final = 1e-7
@@ -125,7 +126,7 @@ def solve_setting(setting: Setting, ground: Ground) -> Solved:
         mode=ground.mode,
         extractive_quality=parameters.extractive_quality,
         horizon_s=setting.budget_ms / 1000,
-        step_us=_BUDGETED_STEP_US if setting.process.tracker == ConstantTracker.name else None,
+        step_us=_BUDGETED_STEP_US[setting.process.tracker],
     )
     process = SolvedProcess(
         solution=solution,

@@ -13,7 +13,7 @@ from bench.record import Run
 from bench.table import percent
 from bench.throughput import best_level, score
 
-__all__ = ["Bounds", "Finding", "Outcome", "judge"]
+__all__ = ["Bounds", "Finding", "Outcome", "busier", "judge"]
 
 _UNITS: Final = {"questions_per_s": "questions/s", "tokens_per_s": "tokens/s"}
 
@@ -130,6 +130,23 @@ def _overlap(before: Mapping[str, Any], after: Mapping[str, Any], field: str) ->
     """Whether the intervals of a figure have a value in common; a single chunk has none."""
     low, high = before[f"{field}_low"], after[f"{field}_high"]
     return low is not None and high is not None and low <= high
+
+
+def busier(saved: Run, new: Run, cores: float) -> list[str]:
+    """Levels at which other work on the machine used more than so many cores more in one run than in the other.
+
+    Args:
+        saved: One run.
+        new: The other.
+        cores: Least difference that is told.
+    """
+    old = {row["in_flight"]: row["others_cores"] for row in score(saved)}
+    told = []
+    for row in score(new):
+        before, after = old.get(row["in_flight"]), row["others_cores"]
+        if before is not None and after is not None and abs(after - before) > cores:
+            told.append(f"other work, {row['in_flight']} in flight: {before:.1f} cores then, {after:.1f} now")
+    return told
 
 
 def _latency(after: Sequence[Mapping[str, Any]], p50_s: float) -> Iterator[Finding]:

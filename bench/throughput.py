@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +21,9 @@ from scipy import stats
 from argo.errors import InvalidArgumentError
 from bench.asker import Asker
 from bench.gpu import GpuWatch
+from bench.latency import GENERATOR
 from bench.load import Attempt, closed_loop
+from bench.process import host_busy_s, read_usage, used_cpu_s
 from bench.record import RecordFile, Run
 from bench.row import attempt_row
 from bench.statistic import percentile
@@ -97,6 +101,7 @@ async def measure_level(
     records: RecordFile,
     *,
     gpus: GpuWatch,
+    pids: Mapping[str, int] | None = None,
     advance: Callable[[Attempt], None] = lambda _: None,
 ) -> None:
     """Run one level, and write down every question and chunk, and what the GPUs did during the chunks.
@@ -106,14 +111,18 @@ async def measure_level(
         plan: What to measure.
         in_flight: Questions at once.
         records: Takes rows of kind "question" (those of the warm-up and after the last chunk have no chunk), "chunk"
-            and "gpu".
+            and "gpu", and one of kind "load" with the processor time of the whole level.
         gpus: Reads the GPUs while the level runs.
+        pids: Processes of the stack, by name; None where they are not known.
         advance: Called for each question that ended.
     """
     items = _items(plan, in_flight)
     put = requests(items, strategy=plan.strategy, budget_ms=plan.budget_ms, seed=plan.seed)
+    watched = {**(pids or {}), GENERATOR: os.getpid()}
+    before, busy, began = read_usage(watched), host_busy_s(), time.perf_counter()
     async with gpus.watching() as samples:
         attempts = await closed_loop(asker, put, in_flight, advance=advance)
+    wall_s, cpu_s, busy_after = time.perf_counter() - began, used_cpu_s(before, read_usage(watched)), host_busy_s()
     ended = sorted(zip(items, attempts, strict=True), key=lambda pair: pair[1].ended_s)
     warming = plan.warming(in_flight)
     for place, (item, attempt) in enumerate(ended):
@@ -126,6 +135,9 @@ async def measure_level(
         records.write("chunk", {"in_flight": in_flight, "chunk": number, "wall_s": ended_s - began_s})
     for row in samples.rows(edges[0], edges[-1]):
         records.write("gpu", {"in_flight": in_flight, **row})
+    known = bool(pids) and busy is not None and busy_after is not None
+    others_s = max(0.0, (busy_after or 0.0) - (busy or 0.0) - sum(cpu_s.values())) if known else None
+    records.write("load", {"in_flight": in_flight, "wall_s": wall_s, "cpu_s": cpu_s, "others_s": others_s})
 
 
 def _items(plan: Plan, in_flight: int) -> list[Item]:
@@ -169,7 +181,8 @@ def score(run: Run) -> list[dict[str, Any]]:
     Returns:
         For each level: questions and failed ones, questions and tokens a second with their intervals over the chunks
         (tokens None where no language model wrote any), latency, times to first token and per output token,
-        in ms and None where there are none, and of the GPUs, None without any, mean use and most memory held.
+        in ms and None where there are none, cores that other work used, and of the GPUs, None without any, mean use
+        and most memory held.
     """
     levels = dict.fromkeys(row["in_flight"] for row in run.of_kind("chunk"))
     return [_level(run, in_flight) for in_flight in levels]
@@ -197,8 +210,15 @@ def _level(run: Run, in_flight: int) -> dict[str, Any]:
             for name in ("ttft", "engine_ttft", "tpot")
             for q in (50, 95)
         },
+        "others_cores": _others_cores(run, in_flight),
         **_gpus([row for row in run.of_kind("gpu") if row["in_flight"] == in_flight]),
     }
+
+
+def _others_cores(run: Run, in_flight: int) -> float | None:
+    """Cores that the machine spent on other work during a level; None where the stack's processes are not known."""
+    loads = [row for row in run.of_kind("load") if row["in_flight"] == in_flight and row["others_s"] is not None]
+    return sum(row["others_s"] for row in loads) / sum(row["wall_s"] for row in loads) if loads else None
 
 
 def _percentile(rows: Sequence[Mapping[str, Any]], name: str, q: float) -> float | None:

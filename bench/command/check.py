@@ -22,7 +22,7 @@ from bench.command.option import (
 )
 from bench.command.throughput import measure_anew, report
 from bench.record import Run, read_record
-from bench.regression import Bounds, Outcome, judge
+from bench.regression import Bounds, Outcome, busier, judge
 from bench.report import last_line
 from bench.stack import STATE_DIR
 from bench.table import show
@@ -31,6 +31,9 @@ __all__ = ["check"]
 
 _SAME: Final = ("engine", "engine_arguments", "chunk", "strategy", "budget_ms", "docs", "question_file", "oran_bench")
 """Settings without which two throughputs do not compare."""
+
+_BUSIER: Final = 0.25
+"""Cores of other work that one run had more of than the other; chosen: an eighth of two."""
 
 
 def check(
@@ -87,7 +90,7 @@ def _differences(before: Run, after: Run) -> list[str]:
     found = [_difference(name, before.head["settings"], after.head["settings"]) for name in _SAME]
     for name in ("processor", "cores"):
         found.append(_difference(name, before.head["hardware"], after.head["hardware"]))
-    return [each for each in found if each]
+    return [each for each in [*found, *busier(before, after, _BUSIER)] if each]
 
 
 def _difference(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

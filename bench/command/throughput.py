@@ -59,6 +59,7 @@ _COLUMNS: Final = (
     "TPOT ms",
     "GPU use",
     "GPU GiB",
+    "others' cores",
     "errors",
 )
 _LOAD: Final = "one asyncio process, one channel, the bare stub; only the last event is converted"
@@ -171,7 +172,9 @@ async def _measure(running: StackTargets, plan: bench.Plan, settings: Mapping[st
             for in_flight in plan.levels:
                 task = bar.add_task(f"{in_flight} in flight", total=plan.total(in_flight))
                 advance = functools.partial(_advance, bar, task)
-                await bench.measure_level(asker, plan, in_flight, records, gpus=GpuWatch(read), advance=advance)
+                await bench.measure_level(
+                    asker, plan, in_flight, records, gpus=GpuWatch(read), pids=running.pids, advance=advance
+                )
             records.write("memory", memory.row())
     return records.path
 
@@ -230,5 +233,6 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         number(row["tpot_p50_ms"], 2),
         percent(row["gpu_use"], 0),
         number(row["gpu_memory_gib"], 1),
+        number(row["others_cores"], 1),
         str(row["errors"]),
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from argo.errors import InvalidArgumentError
 from bench.record import RecordFile, Run, read_record
-from bench.regression import Bounds, Finding, Outcome, judge
+from bench.regression import Bounds, Finding, Outcome, busier, judge
 
 _LOGS = {"logs": ["synthesizer"], "lines": {}, "gone": [], "kernel_kills": 0}
 
@@ -136,6 +136,18 @@ def test_a_bound_out_of_range_is_named(bounds: dict[str, float]) -> None:
     (name,) = bounds
     with pytest.raises(InvalidArgumentError, match=f"{name} must be in"):
         Bounds(**bounds)
+
+
+def test_a_machine_that_was_busier_in_one_run_is_told_of(tmp_path: Path) -> None:
+    runs = []
+    for number, others_s in enumerate((0.4, 1.2, 3.0, None)):
+        run = _run(tmp_path / str(number))
+        load = {"in_flight": 4, "wall_s": 2.0, "cpu_s": {}, "others_s": others_s}
+        runs.append(Run(run.path, run.head, (*run.rows, {"kind": "load", **load})))
+    quiet, more, much, unknown = runs
+    # 0.2 cores of other work, then 0.6, and 1.5.
+    assert busier(quiet, more, 0.5) == busier(quiet, unknown, 0.5) == []
+    assert busier(quiet, much, 0.5) == ["other work, 4 in flight: 0.2 cores then, 1.5 now"]
 
 
 def test_a_run_that_never_finished_a_level_cannot_be_judged(tmp_path: Path) -> None:

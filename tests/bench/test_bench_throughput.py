@@ -77,6 +77,9 @@ async def test_a_level_runs_on_from_its_warm_up_until_its_last_chunk_has_ended(t
     assert chunks == [None] * 3 + [0] * 5 + [1] * 5 + [None] * 2
     rows = run.of_kind("question")
     assert [row["ended_ms"] for row in rows] == sorted(row["ended_ms"] for row in rows)
+    (load,) = run.of_kind("load")
+    # Whose processor time the rest is cannot be told where the stack's processes are not known.
+    assert (load["others_s"], list(load["cpu_s"])) == (None, ["load generator"])
     first, second = run.of_kind("chunk")
     # From the end of the question before to the end of its own last one.
     assert first["wall_s"] == pytest.approx((rows[7]["ended_ms"] - rows[2]["ended_ms"]) / 1000)

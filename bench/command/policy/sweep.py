@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,7 +14,7 @@ from bench import policy_sweep as bench
 from bench.command.option import OUT, Json, Out, mistakes_without_traceback, progress, shown, tables_on
 from bench.plot_policy import plot_policy
 from bench.policy_course import default_setting, draw_courses, n_courses
-from bench.policy_grid import PARAMETERS, Grid, parse_process
+from bench.policy_grid import PARAMETERS, Grid, Setting, parse_process
 from bench.record import RecordFile, Run, read_record
 from bench.report import last_line
 from bench.table import markdown, number, percent, show, write_csv
@@ -85,15 +85,16 @@ def sweep(
     ttft_ms: Annotated[float, typer.Option(min=0.001, max=60_000, help="The model's time to first token.")] = 24.0,
     tpot_ms: Annotated[float, typer.Option(min=0.001, max=60_000, help="And for each further token.")] = 2.1,
     fan_out: Annotated[int, typer.Option(min=1, max=8, help="Most subqueries of one step.")] = 8,
-    record: Annotated[
-        Path | None, typer.Option("--from", help="Tables and figures of a saved record; nothing is solved.")
+    records: Annotated[
+        list[Path] | None,
+        typer.Option("--from", help="Tables and figures of a saved record, of several together; nothing is solved."),
     ] = None,
     out: Out = OUT,
     as_json: Json = False,
 ) -> None:
     """Thresholds, action bands and value over settings; where two thresholds misrepresent the optimum, at what loss."""
     with mistakes_without_traceback():
-        if record is None:
+        if not records:
             grid = Grid(
                 processes=[
                     parse_process(text) for text in process or ("constant:1", "constant:8", "evidence:3", "evidence:8")
@@ -105,10 +106,30 @@ def sweep(
                 success_probability=_numbers("success_probability", success_probability),
                 gain_ratio=_numbers("gain_ratio", gain_ratio),
             )
-            record = _solve(grid, _ground(policy, model, ttft_ms, tpot_ms, fan_out), steps, out)
-        run = read_record(record, "policy-sweep")
+            records = [_solve(grid, _ground(policy, model, ttft_ms, tpot_ms, fan_out), steps, out)]
+        run = _together([read_record(record, "policy-sweep") for record in records])
         result = _report(run, tables_on(as_json))
-        last_line({"bench": "policy-sweep", **result, "record": shown(record)})
+        last_line({"bench": "policy-sweep", **result, "records": [shown(record) for record in records]})
+
+
+def _together(runs: Sequence[Run]) -> Run:
+    """Several records as one, which has the place and the head of the first.
+
+    Raises:
+        InvalidArgumentError: They were not solved on the same ground, or hold a setting twice.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        for name in ("parameters", "times", "max_fan_out", "reason_available", "steps"):
+            if run.head["settings"][name] != first.head["settings"][name]:
+                raise InvalidArgumentError(f"records must agree in {name}, got {first.path} and {run.path}")
+    rows = tuple(row for run in runs for row in run.rows)
+    settings = [tuple(sorted(Setting.of(row).fields().items())) for row in rows if row["kind"] == "setting"]
+    if len(set(settings)) < len(settings):
+        raise InvalidArgumentError(
+            f"records must hold each setting once, got one twice in {', '.join(shown(run.path) for run in runs)}"
+        )
+    return Run(first.path, first.head, rows)
 
 
 def _numbers(field: str, text: str) -> list[float]:
