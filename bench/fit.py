@@ -25,6 +25,8 @@ from orchestrator.policy_book import PolicyBook
 from orchestrator.policy_file import PolicyFile
 
 __all__ = [
+    "AFTER",
+    "BEFORE",
     "DEFAULT",
     "FITTED",
     "NON_ADAPTIVE",
@@ -45,6 +47,11 @@ DEFAULT: Final = "mdp, defaults"
 FITTED: Final = "mdp, fitted"
 NON_ADAPTIVE: Final = ("fixed", "always_retrieve")
 """The strategies that the fitted policy is to be held against; the better of them counts."""
+BEFORE: Final = ((DEFAULT, "mdp"), *((name, name) for name in (*NON_ADAPTIVE, "single_shot")))
+"""What is asked under the policy in force: the name of each run, and its strategy."""
+AFTER: Final = ((FITTED, "mdp"), *((f"{name}, fitted file", name) for name in NON_ADAPTIVE))
+"""What is asked once the fitted file is served. It sets the relevance that closes a focus for every strategy: the others
+show how much of the effect is that alone."""
 _TIMES: Final = {
     "one_focus_retrieve_s": "retrieve_1_one_focus",
     "reason_s": "reason",

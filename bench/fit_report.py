@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -11,8 +12,9 @@ from rich.console import Console
 
 from bench.action_time import time_table
 from bench.estimate import Estimate, closing_table
-from bench.fit import DEFAULT, FITTED, NON_ADAPTIVE, Fit, best_closing, fit_record
+from bench.fit import FITTED, NON_ADAPTIVE, Fit, best_closing, fit_record
 from bench.held_out import MARGIN, SAVING, Comparison, compare, score
+from bench.plot_fit import plot_fit
 from bench.record import Run
 from bench.table import interval, markdown, number, percent, show, write_csv
 from orchestrator.action_time import BUILTIN_TIMES, AnswerMode
@@ -31,7 +33,7 @@ def report(run: Run, console: Console) -> dict[str, Any]:
     """Show the tables of a record; the same as Markdown and CSV beside it.
 
     Returns:
-        What the last line of output holds.
+        What the last line of output holds: headline figures; the rest is in the file that "report" names.
     """
     made, seed = fit_record(run), run.head["settings"]["seed"]
     rows = run.of_kind("session")
@@ -49,7 +51,13 @@ def report(run: Run, console: Console) -> dict[str, Any]:
     ]
     for split in splits:
         tables.append((f"Questions of {split}", _SCORES, [_score_cells(row) for row in scores[split]]))
-        tables.append((f"Compared on {split}", _COMPARED, [_compared_cells(row) for row in comparisons[split]]))
+        tables.append(
+            (
+                f"Compared on {split}: recall in points with 95 % intervals, McNemar p, searches",
+                _COMPARED,
+                [_compared_cells(row) for row in comparisons[split]],
+            )
+        )
     for table in tables:
         show(console, *table)
     lines = _verdicts(comparisons.get("test", []))
@@ -58,14 +66,27 @@ def report(run: Run, console: Console) -> dict[str, Any]:
     stem = run.path.with_suffix("")
     text = "\n".join(f"{title}\n\n{markdown(columns, cells)}" for title, columns, cells in tables)
     stem.with_suffix(".md").write_text("\n".join([text, *lines]) + "\n", encoding="utf-8")
+    if splits:
+        plot_fit(run, stem.with_suffix(".png"))
     write_csv(stem.with_suffix(".csv"), [{"split": split, **row} for split in splits for row in scores[split]])
-    return {
+    whole = {
         "estimates": [asdict(estimate) for estimate in made.estimates],
+        "closings": [asdict(closing) for closing in made.closings],
+        "closed": closing,
+        "times": [asdict(cell) for cell in times],
         "times_observed": made.observed,
-        "parameters": made.after.parameters.to_mapping(),
-        "times": None if made.after.times is None else made.after.times.to_mapping(),
         "scores": scores,
         "comparisons": {split: [row.to_mapping() for row in found] for split, found in comparisons.items()},
+    }
+    stem.with_suffix(".json").write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    against = [row for row in comparisons.get("test", []) if row.second in NON_ADAPTIVE]
+    return {
+        "parameters": made.after.parameters.to_mapping(),
+        "sessions": len(rows),
+        "recall": {f"{row['run']}, {row['budget_ms']} ms": row["recall"] for row in scores.get("test", [])},
+        "searches": {f"{row['run']}, {row['budget_ms']} ms": row["searches"] for row in scores.get("test", [])},
+        "against_non_adaptive": [row.to_mapping() for row in against],
+        "report": stem.with_suffix(".json").name,
     }
 
 
@@ -75,7 +96,7 @@ def _comparisons(run: Run, split: str, scores: Sequence[dict[str, Any]], seed: i
     for budget_ms in dict.fromkeys(row["budget_ms"] for row in scores):
         names = [row["run"] for row in scores if row["budget_ms"] == budget_ms]
         best = _best_non_adaptive(scores, budget_ms)
-        others = [name for name in (best, DEFAULT, *NON_ADAPTIVE, "single_shot") if name in names]
+        others = [name for name in (best, *names) if name in names and name != FITTED]
         found += [
             made
             for name in dict.fromkeys(others)
@@ -239,17 +260,16 @@ def _score_cells(row: dict[str, Any]) -> list[str]:
 
 
 _COMPARED: Final = (
-    "fitted against",
+    "fitted less",
     "budget ms",
-    "recall, points",
-    "95 % by question",
-    "95 % by repository",
-    "only fitted",
+    "recall",
+    "by question",
+    "by repository",
+    "only it",
     "only other",
-    "McNemar p",
-    "searches ratio",
+    "p",
+    "searches",
     "95 % interval",
-    "reached",
 )
 
 
@@ -267,8 +287,7 @@ def _compared_cells(row: Comparison) -> list[str]:
         by_cluster,
         str(row.only_first),
         str(row.only_second),
-        number(row.p, 3),
-        number(row.searches_ratio),
+        "< 0.001" if row.p is not None and row.p < 0.001 else number(row.p, 3),
+        f"x {row.searches_ratio:.2f}",
         interval(row.ratio_low, row.ratio_high),
-        row.reached,
     ]

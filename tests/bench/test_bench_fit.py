@@ -57,7 +57,7 @@ def test_the_fitted_file_is_what_the_running_stack_served_after_its_reload(fitte
 def test_the_record_holds_every_question_under_both_policies_and_no_text(fitted: Path) -> None:
     run = read_record(_record(fitted), "policy-fit")
     asked = {(row["run"], row["id"]) for row in run.of_kind("question")}
-    assert len(asked) == 6 * 5 and {name for name, _ in asked} >= {DEFAULT, FITTED, "fixed", "always_retrieve"}
+    assert len(asked) == 6 * 7 and {name for name, _ in asked} >= {DEFAULT, FITTED, "fixed", "always_retrieve"}
     text = _record(fitted).read_text(encoding="utf-8")
     for line in (fitted / "train.jsonl").read_text(encoding="utf-8").splitlines():
         assert json.loads(line)["question"] not in text
@@ -72,6 +72,7 @@ def test_a_fit_is_made_again_from_its_record_alone(
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     run = read_record(_record(fitted), "policy-fit")
     assert result["parameters"] == fit_record(run).after.parameters.to_mapping()
+    assert {path.suffix for path in _record(fitted).parent.iterdir()} >= {".jsonl", ".json", ".md", ".csv", ".png"}
     found = compare(run, "test", FITTED, DEFAULT, 0, seed=0)
     assert found is not None and found.n == 6
 

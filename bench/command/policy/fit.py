@@ -209,11 +209,9 @@ async def _measure(running: StackTargets, plan: _Plan, settings: dict[str, Any],
                 await _recorded(client, plan, records)
             if base is not None:
                 await _serve(client, plan, base)
-                others = ("fixed", "always_retrieve", "single_shot")
-                labels = [(bench.DEFAULT, "mdp"), *((name, name) for name in others)]
-                await _judge(asker, plan, labels, records)
+                await _judge(asker, plan, bench.BEFORE, records)
                 await _serve_fitted(client, plan, records)
-                await _judge(asker, plan, [(bench.FITTED, "mdp")], records)
+                await _judge(asker, plan, bench.AFTER, records)
     return records.path
 
 
@@ -276,7 +274,7 @@ async def _serve_fitted(client: Client, plan: _Plan, records: RecordFile) -> Non
     say(f"the fitted policy is served, solved in {solve_ms:.0f} ms")
 
 
-async def _judge(asker: StubAsker, plan: _Plan, labels: list[tuple[str, str]], records: RecordFile) -> None:
+async def _judge(asker: StubAsker, plan: _Plan, labels: Sequence[tuple[str, str]], records: RecordFile) -> None:
     for split, questions in plan.asked:
         with progress() as bar:
             task = bar.add_task(split, total=len(questions) * len(labels) * len(plan.budgets_ms))
