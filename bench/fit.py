@@ -50,8 +50,8 @@ NON_ADAPTIVE: Final = ("fixed", "always_retrieve")
 BEFORE: Final = ((DEFAULT, "mdp"), *((name, name) for name in (*NON_ADAPTIVE, "single_shot")))
 """What is asked under the policy in force: the name of each run, and its strategy."""
 AFTER: Final = ((FITTED, "mdp"), *((f"{name}, fitted file", name) for name in NON_ADAPTIVE))
-"""What is asked once the fitted file is served. It sets the relevance that closes a focus for every strategy: the others
-show how much of the effect is that alone."""
+"""What is asked once the fitted file is served. It sets the relevance that closes a focus for every strategy: the
+others show how much of the effect is that alone."""
 _TIMES: Final = {
     "one_focus_retrieve_s": "retrieve_1_one_focus",
     "reason_s": "reason",
