@@ -18,7 +18,6 @@ TOOLS ?= .venv-deploy
 TOOLS_STAMP := $(TOOLS)/.argo-tools
 VLLM_VENV ?= .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.argo-vllm
-SYSTEM_PROGRAMS := redis-server
 RUN_EXTRAS := orchestrator,builtin,retriever
 
 # A question may hold quotes, dollars and apostrophes. It is taken as it was typed (value), never expanded by make,
@@ -55,9 +54,8 @@ test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: AR
 	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder and not system and not deploy" $(ARGS)
 
 .PHONY: test-system
-test-system: $(DEV_STAMP) ## Run the tests on real servers: redis-server of Debian's package, Chroma
-	@for program in $(SYSTEM_PROGRAMS); do command -v $$program >/dev/null || { \
-	  echo "make test-system needs $$program; on Debian and Ubuntu: apt install $$program" >&2; exit 1; }; done
+test-system: $(DEV_STAMP) ## Run the tests on real servers: Redis and Prometheus of Debian's packages, Chroma
+	@.ci/system-packages
 	@$(BIN)/python -m pytest -m system $(ARGS)
 
 .PHONY: test-embedder

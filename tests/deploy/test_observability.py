@@ -123,8 +123,12 @@ def test_every_alert_says_what_to_do_in_the_guide_and_is_tested_both_ways() -> N
         assert anchor == name.lower()
         assert anchor in headings, f"the guide has no section {name}"
         assert rule["labels"]["severity"] in ("warning", "critical")
-    cases = yaml.safe_load((OBSERVABILITY / "rules.test.yaml").read_text())["tests"]
-    tried = [each for case in cases for each in case["alert_rule_test"]]
+    tried = [
+        each
+        for path in OBSERVABILITY.glob("*.test.yaml")
+        for case in yaml.safe_load(path.read_text())["tests"]
+        for each in case["alert_rule_test"]
+    ]
     fired = {each["alertname"] for each in tried if each["exp_alerts"]}
     quiet = {each["alertname"] for each in tried if not each["exp_alerts"]}
     # Another of four services or of two processes is the case in which these two do not fire.
