@@ -12,7 +12,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
@@ -33,7 +33,7 @@ from argo.errors import (
 )
 from argo.server_metric import CallTimes, measured_streaming, measured_unary
 from argo.server_span import traced_streaming, traced_unary
-from argo.target import grpc_name, is_replicated
+from argo.target import addresses, grpc_name, is_replicated
 from argo.telemetry import Telemetry, tracer
 
 __all__ = [
@@ -168,8 +168,11 @@ def channel(target: str, tls: TlsFiles | None = None, *, by_health: bool | None 
         by_health: Call only replicas that are SERVING; None for where the target may stand for several.
     """
     by_health = is_replicated(target) if by_health is None else by_health
-    options = cast("Sequence[tuple[str, Any]]", channel_options(by_health=by_health))
+    options: list[tuple[str, Any]] = [*channel_options(by_health=by_health)]
     if tls is not None:
+        if len(listed := addresses(target)) > 1:
+            # gRPC would verify the list itself as a name; each in it is to show a certificate for the first address.
+            options.append(("grpc.default_authority", listed[0]))
         return grpc.aio.secure_channel(grpc_name(target), tls.credentials(), options=options)
     return grpc.aio.insecure_channel(grpc_name(target), options=options)
 

@@ -12,12 +12,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 from replica_process import Replica
 
 from argo.client import Client
 from argo.errors import InvalidArgumentError, UnavailableError
 from argo.replica import Replicas
+from argo.rpc import TlsFiles
 from argo.server import RunningServer, start
 from argo.settings import ServerSettings
 from argo.target import addresses, check_target, grpc_name, is_replicated
@@ -33,8 +36,8 @@ SCRIPT = Path(__file__).with_name("replica_process.py")
 class Calls:
     """The methods of the replicas behind some ports."""
 
-    def __init__(self, *ports: int) -> None:
-        self.replicas = Replicas(check_target("target", ",".join(f"127.0.0.1:{port}" for port in ports)))
+    def __init__(self, *ports: int, tls: TlsFiles | None = None) -> None:
+        self.replicas = Replicas(check_target("target", ",".join(f"127.0.0.1:{port}" for port in ports)), tls=tls)
         self._plan: Any = decomposer_pb2_grpc.DecomposerServiceStub(self.replicas.together.channel)
         self._write: Any = synthesizer_pb2_grpc.SynthesizerServiceStub(self.replicas.together.channel)
 
@@ -191,6 +194,26 @@ async def test_a_stream_that_has_begun_fails_with_its_replica_and_is_not_repeate
         with pytest.raises(UnavailableError, match="Synthesize could not reach"):
             await anext(stream)
         assert await _calls_of(calls, 1) == before
+
+
+@pytest.mark.system
+async def test_listed_replicas_behind_tls_are_verified_by_the_first_address(tmp_path: Path) -> None:
+    names = ["-subj", "/CN=argo", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "ca.pem")]
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *names, *files]
+    subprocess.run(make, check=True, capture_output=True)
+    pair = ((tmp_path / "key.pem").read_bytes(), (tmp_path / "ca.pem").read_bytes())
+    servers, ports = [], []
+    for name in ("a", "b"):
+        server = grpc.aio.server()
+        Replica(name, False).add_to(server)
+        ports.append(server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair])))
+        await server.start()
+        servers.append(server)
+    async with Calls(*ports, tls=TlsFiles(tmp_path / "ca.pem")) as calls:
+        await calls.until("a", "b")
+    for server in servers:
+        await server.stop(None)
 
 
 @pytest.mark.parametrize(
