@@ -118,7 +118,6 @@ class ImageCheck:
         distributions: Installed packages, ARGO's own included.
         megabytes: Size of the environment in millions of bytes; the base image is not in it.
         served: What was started and turned SERVING.
-        install_s: Seconds that installing took, which depends on pip's cache.
         note: What was done otherwise than in the image.
     """
 
@@ -127,7 +126,6 @@ class ImageCheck:
     distributions: int
     megabytes: int
     served: tuple[str, ...]
-    install_s: float
     note: str = ""
 
 
@@ -149,9 +147,7 @@ def check_target(target: str, *, model: Path | None = None) -> ImageCheck:
         for package in stage.packages:
             shutil.copytree(ROOT / package, folder / "app" / package, ignore=shutil.ignore_patterns("__pycache__"))
         python = folder / "environment" / "bin" / "python"
-        started = time.monotonic()
         note = _install(stage, folder / "src", python)
-        install_s = time.monotonic() - started
         served = tuple(_serve(run, folder / "app", python, model) for run in _RUNS[target])
         sizes = [path.lstat().st_size for path in (folder / "environment").rglob("*") if not path.is_dir()]
         listed = _run([sys.executable, "-m", "pip", "--python", str(python), "list", "--format=freeze"], folder)
@@ -161,7 +157,6 @@ def check_target(target: str, *, model: Path | None = None) -> ImageCheck:
             distributions=len(listed.split()),
             megabytes=round(sum(sizes) / 1e6),
             served=served,
-            install_s=round(install_s, 1),
             note=note,
         )
 
