@@ -25,8 +25,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tiny_model import make_qwen2, make_qwen3
 
 from argo.errors import InvalidArgumentError, NotReadyError
+from argo.metric import Metrics
 from argo.telemetry import Telemetry
 from services.engine.canary import Canary, WatchedModel
+from services.engine.metric import EngineMetrics
 from services.engine.port import (
     EngineDeadError,
     EngineOptionError,
@@ -438,6 +440,33 @@ async def test_a_generation_is_a_span_with_queue_prefill_and_decode_below_the_ca
         assert chat.start_time <= part.start_time <= part.end_time <= chat.end_time
     assert [part.end_time for part in parts[:-1]] == [part.start_time for part in parts[1:]]
     assert "secret" not in " ".join(str(span.to_json()) for span in spans.values())
+
+
+async def test_what_vllm_publishes_of_its_queue_and_cache_is_among_our_metrics(model: VllmModel) -> None:
+    metrics = Metrics("synthesizer")
+    watched = WatchedModel(model)
+    engine = EngineMetrics(metrics, watched)
+    watched.measure(engine.generations)
+
+    def shown() -> dict[str, float]:
+        return {sample.name: sample.value for family in metrics.registry.collect() for sample in family.samples}
+
+    running = [asyncio.create_task(finished(watched, _request("Go on.", max_tokens=400))) for _ in range(2)]
+    async with asyncio.timeout(60):
+        while shown().get("argo_engine_running") != 2:
+            await asyncio.sleep(0.005)
+    now = shown()
+    assert now["argo_engine_waiting"] == 0
+    assert 0 < now["argo_engine_kv_cache_used_ratio"] < 1
+    assert now["vllm:num_requests_running"] == 2
+    await asyncio.gather(*running)
+    async with asyncio.timeout(60):
+        while shown()["argo_engine_running"]:
+            await asyncio.sleep(0.005)
+    after = shown()
+    assert after["argo_engine_completion_tokens_total"] == 800
+    assert 0 <= after["argo_engine_prefix_hit_ratio"] <= 1
+    assert after["argo_engine_canary_age_seconds"] < 60
 
 
 # --- the core's fate -------------------------------------------------------------------------------------------------
