@@ -11,9 +11,10 @@ from bench.__main__ import main
 from bench.fit import DEFAULT, FITTED, fit_record
 from bench.held_out import compare
 from bench.record import read_record
-from bench.stack import ROOT
+from bench.stack import ROOT, started
 from orchestrator.policy_file import load_policy_file
 
+PRIMER = ROOT / "examples" / "oran"
 _QUESTIONS = ROOT / "examples" / "questions.jsonl"
 
 
@@ -75,6 +76,21 @@ def test_a_fit_is_made_again_from_its_record_alone(
     assert {path.suffix for path in _record(fitted).parent.iterdir()} >= {".jsonl", ".json", ".md", ".csv", ".png"}
     found = compare(run, "test", FITTED, DEFAULT, 0, seed=0)
     assert found is not None and found.n == 6
+
+
+def test_a_fit_to_the_sessions_that_a_running_stack_has_recorded_needs_no_questions(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The stack of the fixture is gone; its sessions are in its state folder.
+    with started(PRIMER, {}, state_dir=fitted / "state", say=lambda _: None) as stack:
+        arguments = ["policy", "fit", "--target", stack.orchestrator, "--sessions", "40", "--out", str(tmp_path)]
+        assert main([*arguments, "--write", str(tmp_path / "policy.json"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["sessions"] == 40
+    parameters = load_policy_file(tmp_path / "policy.json").parameters
+    assert 0.0 < parameters.success_probability < 1.0
+    # No evidence is known of them.
+    assert (parameters.held_closed, parameters.held_once, parameters.held_twice) == (1.0, 0.0, 0.0)
 
 
 def test_what_a_fit_needs_is_told_before_anything_is_started(
