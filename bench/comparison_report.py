@@ -19,6 +19,9 @@ _COLUMNS: Final = ("", "questions", "A", "B", "B / A", "95 % interval", "B - A",
 _FIGURES: Final = ("", "A", "B", "B / A")
 _NEAR: Final = 0.01
 """Figures without samples that are this near to each other are only counted."""
+_MOST: Final = 25
+"""Of the others, as many are shown; the last line of output holds them all."""
+_ALONE: Final = "Figures without samples: how much of a difference is noise is not known"
 
 
 def report(
@@ -121,13 +124,20 @@ def _signed(value: float, digits: int) -> str:
 
 def _alone(alone: Sequence[tuple[str, float, float]]) -> list[tuple[str, Sequence[str], list[list[str]]]]:
     rows = []
-    for name, first, second in alone:
-        if _near(first, second):
-            continue
+    for name, first, second in _apart(alone)[:_MOST]:
         digits = _digits(first, second)
         ratio = second / first if first else None
         rows.append([name, number(first, digits), number(second, digits), number(ratio, 3)])
-    return [("Figures without samples: how much of a difference is noise is not known", _FIGURES, rows)] if rows else []
+    return [(_ALONE, _FIGURES, rows)] if rows else []
+
+
+def _apart(alone: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Those that are not near each other, the farthest apart first."""
+    return sorted(
+        (each for each in alone if not _near(*each[1:])),
+        key=lambda each: abs(each[2] - each[1]) / max(abs(each[1]), abs(each[2])),
+        reverse=True,
+    )
 
 
 def _near(first: float, second: float) -> bool:
@@ -145,19 +155,21 @@ def _notes(
     if judged:
         beyond = sum(each.verdict != "noise" for each in compared)
         notes.append(
-            f"{beyond} of {judged} figures differ by more than the noise (95 %; of so many, about "
-            f"{judged * 0.05:.0f} would by chance alone). It is the noise of questions within a run; "
-            "--again RECORD shows how far whole runs of the same thing are apart"
+            f"{beyond} of {judged} figures differ by more than the noise of questions within a run (95 %: 1 in 20 "
+            "would by chance alone); --again RECORD shows how far whole runs of the same thing are apart"
         )
     if any(each.floor for each in compared):
         notes.append("a difference also had to exceed what the runs given with --again differ from A")
     if any(each.what == OTHER_WORK for each in differences):
         notes.append(
-            "a machine was busy with other work: what that did to times is no noise of this kind, and may be all"
+            "a machine was busy with other work, of which no interval here knows: times may differ by that alone"
         )
-    near = sum(_near(first, second) for _, first, second in alone)
-    if near:
-        notes.append(f"{near} figures without samples are within {_NEAR:.0%} of each other and not shown")
+    apart = len(_apart(alone))
+    if len(alone) > min(apart, _MOST):
+        notes.append(
+            f"figures without samples: {len(alone) - apart} within {_NEAR:.0%} of each other are not shown"
+            + (f", nor are {apart - _MOST} that are less far apart than those above" if apart > _MOST else "")
+        )
     if not compared and not alone:
         notes.append("the runs have no figure in common")
     return notes

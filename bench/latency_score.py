@@ -134,8 +134,8 @@ def _throughput(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) 
     time_s, time_low_s, time_high_s = found.time_s(questions)
     if in_flight is None:
         how = (
-            f"at the offered {settings['rate_per_s']:g} questions/s: how long a load at that rate lasts, "
-            "not how fast the stack could go"
+            f"at an offered {settings['rate_per_s']:g} questions/s, so that it says how long a load at that rate "
+            "lasts, not how fast the stack could go"
         )
     else:
         how = f"with {in_flight} in flight throughout"
@@ -151,8 +151,8 @@ def _throughput(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) 
         "extrapolated_low_s": time_low_s,
         "extrapolated_high_s": time_high_s,
         "how": (
-            f"{questions:,} answers at {found.per_s:.4g} a second, {how}: {found.answers:,} answers in the "
-            f"{found.until_s:.4g} s until the last question was put; the interval resamples the times between them"
+            f"at {found.per_s:.4g} answers a second, which is {found.answers:,} in the {found.until_s:.4g} s until the "
+            f"last question was put, {how}; the interval resamples the times between answers"
         ),
     }
 

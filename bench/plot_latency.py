@@ -69,7 +69,8 @@ def _histogram(axes: Axes, latency: np.ndarray[Any, Any], scores: dict[str, Any]
     axes.set_title(f"Distribution: {inside['value'] * 100:.1f} % inside the budget")
     axes.set_xlabel("latency, ms")
     axes.set_ylabel("questions")
-    axes.set_xlim(left=0)
+    if latency.min() < latency.max() / 2:
+        axes.set_xlim(left=0)
     axes.legend(**_LEGEND)
 
 

@@ -200,7 +200,10 @@ def test_other_figures_are_named_by_kind_and_group(tmp_path: Path) -> None:
         [*gpu, {"kind": "load", "wall_s": 2.0, "cpu_s": {"a": 1.0}}],
         [*gpu, {"kind": "load", "wall_s": 3.0, "cpu_s": {"b": 1.0}}],
     )
-    assert compare_figures(first, second) == [("gpu, in_flight 8: use", 0.6, 0.6), ("load: wall_s", 2.0, 3.0)]
+    assert compare_figures(first, second) == [
+        ("gpu, in_flight 8 (mean of 2): use", 0.6, 0.6),
+        ("load: wall_s", 2.0, 3.0),
+    ]
 
 
 def test_a_line_of_output_is_a_saved_run_too(tmp_path: Path) -> None:
@@ -237,6 +240,21 @@ def test_a_busy_machine_and_changes_without_a_commit_are_told(tmp_path: Path) ->
         "commit, with changes that it does not hold": ("c+dirty", "c+dirty"),
         "cores used by other work": ("0.50", "0.50"),
     }
+
+
+def test_of_many_figures_without_samples_the_farthest_apart_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, factor in (("a", 0), ("b", 1)):
+        figures = {f"f{number}": 100 + factor * number for number in range(40)}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"bench": "overhead", **figures}), encoding="utf-8")
+    assert _main(tmp_path, str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")) == 0
+    output = capsys.readouterr().out
+    # f0 and f1 are within 1 %; of the 38 others 25 are shown, f39 first and f15 last.
+    shown = [line.split()[1] for line in output.splitlines() if line.startswith("│ f")]
+    assert shown == [f"f{number}" for number in range(39, 14, -1)]
+    assert "2 within 1% of each other are not shown, nor are 13" in output
+    assert len(json.loads(output.splitlines()[-1])["without_samples"]) == 40
 
 
 def test_lists_of_services_are_flat_by_their_name() -> None:

@@ -249,7 +249,7 @@ def test_figures_of_a_record_by_hand(tmp_path: Path) -> None:
 
 def test_an_open_load_says_that_its_rate_is_no_capacity(tmp_path: Path) -> None:
     found = score(_run(tmp_path, _rows(), concurrency=None, rate_per_s=5.0))
-    assert "at the offered 5 questions/s" in found["throughput"]["how"]
+    assert "at an offered 5 questions/s" in found["throughput"]["how"]
     assert "not how fast the stack could go" in found["throughput"]["how"]
 
 
