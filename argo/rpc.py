@@ -115,9 +115,15 @@ def channel_options(*, by_health: bool = False) -> list[tuple[str, int | str]]:
     ]
 
 
-def server_options() -> list[tuple[str, int | str]]:
-    """Options of every server."""
+def server_options(connection_age_s: float | None = None) -> list[tuple[str, int | str]]:
+    """Options of every server.
+
+    Args:
+        connection_age_s: Age at which a connection is asked to close once its calls are done; None for never.
+    """
+    age = [] if connection_age_s is None else [("grpc.max_connection_age_ms", round(connection_age_s * 1000))]
     return [
+        *age,
         ("grpc.max_receive_message_length", limits.REQUEST_BYTES),
         ("grpc.max_send_message_length", limits.REPLY_BYTES),
         # Otherwise a second process binds the same port and takes half of the calls.

@@ -139,7 +139,7 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
         EndpointError: That of the metrics is.
     """
     interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(settings.default_deadline_s, telemetry)]
-    server = grpc.aio.server(interceptors=interceptors, options=cast("Any", server_options()))
+    server = grpc.aio.server(interceptors=interceptors, options=cast("Any", server_options(settings.connection_age_s)))
     service.add_to(server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)

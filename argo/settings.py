@@ -40,6 +40,10 @@ class ServerSettings(BaseSettings):
     grace_s: float = Field(default=5.0, ge=0, le=600)
     """Seconds that running calls may take to finish after SIGTERM."""
 
+    connection_age_s: float = Field(default=300.0, ge=1, le=86_400)
+    """Age at which a client's connection is renewed, without a call being lost. The client of a name that stands for
+    several replicas then looks it up again, and finds those that have come since."""
+
     default_deadline_s: float = Field(default=65.0, gt=0, le=3600)
     """Deadline of a call whose caller set none."""
 

@@ -94,6 +94,28 @@ async def test_a_replica_that_is_not_serving_gets_no_call_until_it_serves_again(
         await calls.until("ill", "well")
 
 
+async def test_no_call_is_lost_when_connections_are_renewed() -> None:
+    young = ServerSettings(port=0, connection_age_s=1)
+    running = [await start(Replica(name, False), young, Telemetry(None)) for name in ("a", "b")]
+    async with Calls(*(server.port for server in running)) as calls:
+        await calls.until("a", "b")
+        loop = asyncio.get_running_loop()
+        # Long enough for each connection to be renewed twice.
+        end = loop.time() + 2.5
+
+        async def ask() -> Counter[str]:
+            seen: Counter[str] = Counter()
+            while loop.time() < end:
+                seen[await calls.plan()] += 1
+                seen.update(await _read(calls.write("begin")))
+            return seen
+
+        seen = sum(await asyncio.gather(*(ask() for _ in range(8))), Counter())
+        assert set(seen) == {"a", "b"}
+    for server in running:
+        await server.stop(0)
+
+
 async def test_where_no_replica_serves_the_error_says_so() -> None:
     async with serving("a", "b") as servers, Calls(*(server.port for server in servers)) as calls:
         for server in servers:
