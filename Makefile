@@ -146,7 +146,7 @@ $(DEV_STAMP): pyproject.toml constraints.txt
 	$(call set_up,dev)
 	@touch $(RUN_STAMP) $@
 
-$(TOOLS_STAMP): $(DEV_STAMP) deploy/tools.py
+$(TOOLS_STAMP): deploy/tools.py | $(DEV_STAMP)
 	@echo "bringing Docker Compose and kubectl into $(TOOLS), as programs" >&2
 	@$(BIN)/python -m deploy.tools $(TOOLS)
 	@touch $@

@@ -143,9 +143,8 @@ def check_target(target: str, *, model: Path | None = None) -> ImageCheck:
     stage = stages[target]
     with tempfile.TemporaryDirectory(prefix="argo-image-") as name:
         folder = Path(name)
-        _copy_sources(stages["build"], folder / "src")
-        for package in stage.packages:
-            shutil.copytree(ROOT / package, folder / "app" / package, ignore=shutil.ignore_patterns("__pycache__"))
+        _copy(_copied(stages["build"]), folder / "src")
+        _copy([one for one in _copied(stages["app"]) if one.partition("/")[0] in stage.packages], folder / "app")
         python = folder / "environment" / "bin" / "python"
         note = _install(stage, folder / "src", python)
         served = tuple(_serve(run, folder / "app", python, model) for run in _RUNS[target])
@@ -161,16 +160,20 @@ def check_target(target: str, *, model: Path | None = None) -> ImageCheck:
         )
 
 
-def _copy_sources(build: Stage, folder: Path) -> None:
-    folder.mkdir()
-    for line in build.instructions:
-        if line.startswith("COPY "):
-            for source in line.split()[1:-1]:
-                path = ROOT / source
-                if path.is_dir():
-                    shutil.copytree(path, folder / source, ignore=shutil.ignore_patterns("__pycache__"))
-                else:
-                    shutil.copy(path, folder / source)
+def _copied(stage: Stage) -> list[str]:
+    """What a stage copies out of the checkout."""
+    lines = [line for line in stage.instructions if line.startswith("COPY ") and "--from=" not in line]
+    return [source for line in lines for source in line.split()[1:-1]]
+
+
+def _copy(sources: Sequence[str], folder: Path) -> None:
+    for path in (path for source in sources for path in ROOT.glob(source)):
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, target)
 
 
 def _install(stage: Stage, source: Path, python: Path) -> str:

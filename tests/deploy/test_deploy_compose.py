@@ -193,6 +193,16 @@ def test_every_target_is_a_service_of_the_project_at_the_port_where_it_listens(n
         assert (host, int(port)) == (called, found[host].port)
 
 
+@every_layout
+def test_a_name_is_looked_up_for_its_replicas_where_a_layout_has_some(layout: str) -> None:
+    started = containers(merged(*PROJECTS[layout], every_profile=False))
+    orchestrator = next(one for one in started if one.name == "orchestrator")
+    for name in ("decomposer", "synthesizer"):
+        answering = [one.name for one in started if one.name == name or name in one.aliases]
+        target = orchestrator.environment[f"ARGO_ORCHESTRATOR_{name.upper()}_TARGET"]
+        assert target.startswith("dns:///") == (len(answering) > 1)
+
+
 @every_project
 def test_a_replica_is_the_first_of_its_kind_at_the_same_name_on_another_gpu(name: str) -> None:
     found = {one.name: one for one in _all(name)}

@@ -162,7 +162,8 @@ def test_every_target_is_a_headless_service_at_its_port(overlay: str) -> None:
         for key, value in _environment(_service_container(overlay, name)).items()
         if key.endswith("_TARGET")
     }
-    assert targets == {f"dns:///{name}:{port}" for name, port in _SERVICES.items() if name != "orchestrator"}
+    scheme = "dns:///" if "replicas" in overlay else ""
+    assert targets == {f"{scheme}{name}:{port}" for name, port in _SERVICES.items() if name != "orchestrator"}
     for target in targets:
         name, _, port = target.removeprefix("dns:///").partition(":")
         assert services[name]["spec"]["clusterIP"] == "None"

@@ -44,7 +44,7 @@ class Place:
     def here(self, container: Container, value: str) -> str:
         """A value of a container as it is said here."""
         for name in self.ports:
-            value = value.replace(f"dns:///{name}:{self.containers[name].port}", self.target(name))
+            value = value.replace(f"{name}:{self.containers[name].port}", self.target(name))
         for source, place in container.mounts:
             folder = _DOCUMENTS if source.startswith(".") else self.folder / source
             value = value.replace(place, str(folder))
