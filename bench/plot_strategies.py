@@ -18,6 +18,8 @@ from bench.variant import PLAIN
 __all__ = ["pareto", "plot_strategies"]
 
 _MARKERS: Final = "osD^vP*X"
+_WIDE: Final = 20
+"""Ratio of the largest to the smallest from which an axis is logarithmic."""
 _AGAINST: Final = {
     "mean_cost": "cost a question, in answer quality before its weight",
     "p50_ms": "median latency, ms",
@@ -102,12 +104,16 @@ def _panel(
                 color=colour,
                 marker=marker,
                 # The next one is smaller, so that strategies at one place show as rings around each other.
-                markersize=max(4.0, 12.0 - 2.0 * order.index(row["strategy"])),
+                markersize=max(4.0, 12.0 - 2.0 * order.index(row["strategy"])) + (0.0 if budget_ms else 3.0),
                 markerfacecolor=colour if budget_ms else "none",
                 elinewidth=0.8,
                 capsize=2,
                 linestyle="none",
             )
+    for (at, quality), names in _together(rows, field).items():
+        axes.annotate(
+            " = ".join(names), (at, quality), textcoords="offset points", xytext=(-10, 8), ha="right", fontsize=7
+        )
     for number, (name, value) in enumerate(rows[0]["floors"].items()):
         at_left = number % 2  # Two guessers are often about as good, and their names must not lie on each other.
         axes.axhline(value * 100, color="#BBBBBB", linewidth=0.8, linestyle=":", zorder=0)
@@ -122,12 +128,29 @@ def _panel(
             color="#777777",
         )
     axes.set_xlabel(_AGAINST[field])
+    _scale(axes, [row[field] for row in rows])
+
+
+def _together(rows: Sequence[Mapping[str, Any]], field: str) -> dict[tuple[float, float], list[str]]:
+    """Strategies that lie at one place, which their markers alone would not tell."""
+    found: dict[tuple[float, float], list[str]] = {}
+    for row in rows:
+        names = found.setdefault((row[field], row["quality"] * 100), [])
+        if row["strategy"] not in names:
+            names.append(row["strategy"])
+    return {place: names for place, names in found.items() if len(names) > 1}
+
+
+def _scale(axes: Axes, values: Sequence[float]) -> None:
+    """From zero on; logarithmic where the largest dwarfs the smallest."""
     axes.margins(x=0.12)
-    if field == "p50_ms":
+    if min(values) > 0 and max(values) > _WIDE * min(values):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(left=0)
 
 
 def _line(budget_ms: int) -> Literal["-", "--"]:
