@@ -15,6 +15,7 @@ from argo.document import Document, IngestReport, SearchResult
 from argo.document import DocumentStatus as Outcome
 from argo.result import (
     Action,
+    ActionBand,
     ActionValue,
     Policy,
     PolicyVerdict,
@@ -105,12 +106,11 @@ def show_policy(console: Console, policy: Policy) -> None:
         f"  tracker {policy.tracker}, {policy.foci} foci, {policy.answer_mode.value} answer, {left}, "
         f"from {policy.origin}",
     )
-    table = _plain_table("progress U", "action")
-    for band in policy.bands:
-        low, high = f"{band.from_progress:.3f}", f"{band.to_progress:.3f}"
-        table.add_row(low if low == high else f"{low} to {high}", _action(band.action, band.fan_out))
-    console.print(table)
+    _show_bands(console, policy.bands, "action")
     console.print()
+    if policy.searched_bands:
+        _show_bands(console, policy.searched_bands, "action, every open focus searched once before")
+        console.print()
     verdict = policy.verdict.value.replace("_", " ")
     thresholds = f"theta_cont {policy.theta_cont:.3f}, theta_star {policy.theta_star:.3f}, verdict {verdict}"
     line(console, thresholds)
@@ -135,6 +135,14 @@ def show_policy(console: Console, policy: Policy) -> None:
     if policy.states:
         console.print()
         _show_states(console, policy)
+
+
+def _show_bands(console: Console, bands: Sequence[ActionBand], title: str) -> None:
+    table = _plain_table("progress U", title)
+    for band in bands:
+        low, high = f"{band.from_progress:.3f}", f"{band.to_progress:.3f}"
+        table.add_row(low if low == high else f"{low} to {high}", _action(band.action, band.fan_out))
+    console.print(table)
 
 
 def _show_states(console: Console, policy: Policy) -> None:

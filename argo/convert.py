@@ -334,6 +334,15 @@ def _state_value(message: orchestrator_pb2.StateValue) -> StateValue:
     )
 
 
+def _band(message: orchestrator_pb2.ActionBand) -> ActionBand:
+    return ActionBand(
+        from_progress=message.from_progress,
+        to_progress=message.to_progress,
+        action=_action(message.action),
+        fan_out=message.fan_out,
+    )
+
+
 def policy(message: orchestrator_pb2.Policy) -> Policy:
     """A solved policy."""
     verdict = _name(orchestrator_pb2.PolicyVerdict, message.verdict)
@@ -345,15 +354,8 @@ def policy(message: orchestrator_pb2.Policy) -> Policy:
         theta_cont=message.theta_cont,
         theta_star=message.theta_star,
         verdict=_member(PolicyVerdict, verdict, "POLICY_VERDICT_"),
-        bands=tuple(
-            ActionBand(
-                from_progress=band.from_progress,
-                to_progress=band.to_progress,
-                action=_action(band.action),
-                fan_out=band.fan_out,
-            )
-            for band in message.bands
-        ),
+        bands=tuple(_band(band) for band in message.bands),
+        searched_bands=tuple(_band(band) for band in message.searched_bands),
         parameters=dict(message.parameters),
         quality=message.quality,
         action_time_s=dict(message.action_time_s),

@@ -525,6 +525,9 @@ class Policy(Result):
     """Least U from which TERMINATE is always chosen."""
     verdict: PolicyVerdict
     bands: tuple[ActionBand, ...]
+    """The action table."""
+    searched_bands: tuple[ActionBand, ...] = ()
+    """The action table where every open focus was searched once before; empty where `bands` holds for both."""
     parameters: Mapping[str, float]
     quality: str
     action_time_s: Mapping[str, float]

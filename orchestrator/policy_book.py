@@ -48,6 +48,8 @@ class PolicyReport:
     reason_available: bool
     thresholds: Thresholds
     bands: tuple[ActionBand, ...]
+    searched_bands: tuple[ActionBand, ...]
+    """The bands where every open focus was searched once; empty where the process does not tell that."""
     states: tuple[StateValue, ...]
 
 
@@ -200,6 +202,7 @@ class PolicyBook:
         solved = _solved(solutions, name, n_foci, mode, FAN_OUT[1])
         grid = solved.mdp.progress.tolist()
         table = solved.table(time_left_s)
+        searched = solved.table(time_left_s, searched_once=True) if solved.remembers_searches else ()
         optimal = Policy(strategy("mdp"), solved)
         return PolicyReport(
             tracker=name,
@@ -211,6 +214,7 @@ class PolicyBook:
             reason_available=solutions.reason_available,
             thresholds=find_thresholds(grid, table),
             bands=action_bands(grid, table),
+            searched_bands=action_bands(grid, searched) if searched else (),
             states=tuple(_state_value(optimal, value, time_left_s) for value in progress),
         )
 

@@ -13,7 +13,7 @@ from orchestrator.action_time import ActionTimes, AnswerMode
 from orchestrator.policy_book import PolicyBook, StateValue
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.state import ACTION_CODE, action_values
-from orchestrator.threshold import Verdict
+from orchestrator.threshold import ActionBand, Verdict
 
 __all__ = ["ReportRequest", "policy_reply", "report_request"]
 
@@ -104,15 +104,8 @@ def policy_reply(book: PolicyBook, asked: ReportRequest, origin: str) -> orchest
         theta_cont=report.thresholds.theta_cont,
         theta_star=report.thresholds.theta_star,
         verdict=_VERDICT[report.thresholds.verdict],
-        bands=[
-            orchestrator_pb2.ActionBand(
-                from_progress=band.from_progress,
-                to_progress=band.to_progress,
-                action=ACTION_CODE[band.action.kind],
-                fan_out=band.action.fan_out,
-            )
-            for band in report.bands
-        ],
+        bands=[_band(band) for band in report.bands],
+        searched_bands=[_band(band) for band in report.searched_bands],
         parameters={name: float(value) for name, value in parameters.items() if not isinstance(value, str)},
         quality=report.parameters.quality.name,
         action_time_s=_action_times(report.times),
@@ -126,6 +119,15 @@ def policy_reply(book: PolicyBook, asked: ReportRequest, origin: str) -> orchest
     for value, (_, time_left_s) in zip(weighed, asked.states, strict=True):
         reply.states.append(_state(value, time_left_s))
     return reply
+
+
+def _band(band: ActionBand) -> orchestrator_pb2.ActionBand:
+    return orchestrator_pb2.ActionBand(
+        from_progress=band.from_progress,
+        to_progress=band.to_progress,
+        action=ACTION_CODE[band.action.kind],
+        fan_out=band.action.fan_out,
+    )
 
 
 def _action_times(times: ActionTimes) -> dict[str, float]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from argo.errors import InvalidArgumentError
 from orchestrator.action import REASON, TERMINATE, Action
 from orchestrator.action_time import ActionTimes, AnswerMode, microseconds_down, microseconds_up
+from orchestrator.focus_mdp import FocusMdp
 from orchestrator.mdp import NEVER_SEARCHED, ProgressMdp, Searched
 from orchestrator.parameter import MdpParameters
 from orchestrator.progress import ProgressTracker
@@ -220,9 +221,23 @@ class SolvedProcess:
             values = np.where(enough, values, -np.inf)
         return Evaluation(mdp.actions, values, manners, self._end_value(progress, searched, ending), ending)
 
-    def table(self, time_left_s: float | None) -> tuple[Action, ...]:
-        """Return the action of every grid point at one time left: the policy itself."""
-        return tuple(self.evaluate(float(progress), time_left_s).best for progress in self.mdp.progress)
+    @property
+    def remembers_searches(self) -> bool:
+        """Whether the process tells foci that were searched before from others."""
+        return isinstance(self.mdp, FocusMdp)
+
+    def table(self, time_left_s: float | None, *, searched_once: bool = False) -> tuple[Action, ...]:
+        """Return the action of every grid point at one time left: the policy itself.
+
+        Args:
+            time_left_s: Seconds; None without a budget.
+            searched_once: Whether every open focus was searched once before, or none ever.
+        """
+        chosen = []
+        for progress in self.mdp.progress.tolist():
+            searched = (self.n_foci - round(progress * self.n_foci), 0) if searched_once else NEVER_SEARCHED
+            chosen.append(self.evaluate(progress, time_left_s, searched=searched).best)
+        return tuple(chosen)
 
     def value(self, progress: float, time_left_s: float | None) -> float:
         """Return V(U, t) in answer quality; -inf where no answer fits."""

@@ -405,7 +405,7 @@ class StateValue(_message.Message):
     def __init__(self, state: _Optional[_Union[PolicyState, _Mapping]] = ..., value: _Optional[float] = ..., action_values: _Optional[_Iterable[_Union[ActionValue, _Mapping]]] = ..., action: _Optional[_Union[_types_pb2.Action, str]] = ..., fan_out: _Optional[int] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("tracker", "foci", "answer_mode", "time_left_ms", "theta_cont", "theta_star", "verdict", "bands", "parameters", "quality", "action_time_s", "origin", "states", "reason_available", "timing", "action_time_origin")
+    __slots__ = ("tracker", "foci", "answer_mode", "time_left_ms", "theta_cont", "theta_star", "verdict", "bands", "parameters", "quality", "action_time_s", "origin", "states", "reason_available", "timing", "action_time_origin", "searched_bands")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -443,6 +443,7 @@ class Policy(_message.Message):
     REASON_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     TIMING_FIELD_NUMBER: _ClassVar[int]
     ACTION_TIME_ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    SEARCHED_BANDS_FIELD_NUMBER: _ClassVar[int]
     tracker: str
     foci: int
     answer_mode: _types_pb2.AnswerMode
@@ -459,7 +460,8 @@ class Policy(_message.Message):
     reason_available: bool
     timing: _types_pb2.Timing
     action_time_origin: _containers.ScalarMap[str, str]
-    def __init__(self, tracker: _Optional[str] = ..., foci: _Optional[int] = ..., answer_mode: _Optional[_Union[_types_pb2.AnswerMode, str]] = ..., time_left_ms: _Optional[float] = ..., theta_cont: _Optional[float] = ..., theta_star: _Optional[float] = ..., verdict: _Optional[_Union[PolicyVerdict, str]] = ..., bands: _Optional[_Iterable[_Union[ActionBand, _Mapping]]] = ..., parameters: _Optional[_Mapping[str, float]] = ..., quality: _Optional[str] = ..., action_time_s: _Optional[_Mapping[str, float]] = ..., origin: _Optional[str] = ..., states: _Optional[_Iterable[_Union[StateValue, _Mapping]]] = ..., reason_available: bool = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ..., action_time_origin: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    searched_bands: _containers.RepeatedCompositeFieldContainer[ActionBand]
+    def __init__(self, tracker: _Optional[str] = ..., foci: _Optional[int] = ..., answer_mode: _Optional[_Union[_types_pb2.AnswerMode, str]] = ..., time_left_ms: _Optional[float] = ..., theta_cont: _Optional[float] = ..., theta_star: _Optional[float] = ..., verdict: _Optional[_Union[PolicyVerdict, str]] = ..., bands: _Optional[_Iterable[_Union[ActionBand, _Mapping]]] = ..., parameters: _Optional[_Mapping[str, float]] = ..., quality: _Optional[str] = ..., action_time_s: _Optional[_Mapping[str, float]] = ..., origin: _Optional[str] = ..., states: _Optional[_Iterable[_Union[StateValue, _Mapping]]] = ..., reason_available: bool = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ..., action_time_origin: _Optional[_Mapping[str, str]] = ..., searched_bands: _Optional[_Iterable[_Union[ActionBand, _Mapping]]] = ...) -> None: ...
 
 class ReloadPolicyRequest(_message.Message):
     __slots__ = ()

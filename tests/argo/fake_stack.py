@@ -259,6 +259,7 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 orchestrator_pb2.ActionBand(to_progress=0.6, action=types_pb2.ACTION_RETRIEVE, fan_out=3),
                 orchestrator_pb2.ActionBand(from_progress=0.667, to_progress=1, action=types_pb2.ACTION_TERMINATE),
             ],
+            searched_bands=[orchestrator_pb2.ActionBand(to_progress=1, action=types_pb2.ACTION_TERMINATE)],
             parameters={"cost_weight": 0.6, "discount": 0.98},
             quality="linear",
             action_time_s={"retrieve_1": 0.01, "answer_free": 0.02},

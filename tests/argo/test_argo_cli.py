@@ -229,6 +229,8 @@ def test_policy_alone_shows_bands_thresholds_verdict_and_parameters(threaded_sta
     shown = [" ".join(row.split()) for row in result.stdout.splitlines()]
     assert any(row.endswith("answer_free 20 measured") for row in shown)
     assert any(row.endswith("retrieve_1 10 builtin") for row in shown)
+    again = shown.index("progress U action, every open focus searched once before")
+    assert shown[again + 1] == "0.000 to 1.000 terminate"
 
 
 def test_policy_with_progress_shows_q_values_at_the_time_left(threaded_stack: FakeStack) -> None:

@@ -271,6 +271,7 @@ async def test_the_policy_is_typed(stack: FakeStack, client: Client) -> None:
         (argo.Action.RETRIEVE, 3),
         (argo.Action.TERMINATE, 0),
     ]
+    assert [(band.action, band.to_progress) for band in policy.searched_bands] == [(argo.Action.TERMINATE, 1.0)]
     assert [state.state.time_left_ms for state in policy.states] == [None, 20.0]
     assert stack.orchestrator.requests[0].HasField("time_left_ms")
     assert (await client.reload_policy()).origin == "policy.json"

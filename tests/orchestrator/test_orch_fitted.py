@@ -9,7 +9,7 @@ from typing import Any
 
 from scripted_stack import Stack, foci, passage
 
-from argo.v1 import orchestrator_pb2
+from argo.v1 import orchestrator_pb2, types_pb2
 
 QUESTION = "What is E2?"
 
@@ -60,6 +60,15 @@ async def test_a_policy_that_knows_what_second_searches_bring_ends_after_the_fir
     peers.decomposer.foci = foci("alpha", "beta")
     path = _file(peers.folder, success_probability=0.5, repeat_success_probability=0.02, held_once=0.7, held_twice=0.7)
     await peers.start_orchestrator(policy_file=path)
+    policy = await peers.stub.GetPolicy(orchestrator_pb2.GetPolicyRequest(foci=2))
+    assert [(band.action, band.fan_out) for band in policy.bands] == [
+        (types_pb2.ACTION_RETRIEVE, 2),
+        (types_pb2.ACTION_RETRIEVE, 1),
+        (types_pb2.ACTION_TERMINATE, 0),
+    ]
+    # Whoever reads the policy sees as well what it does once they were searched.
+    (band,) = policy.searched_bands
+    assert (band.action, band.from_progress, band.to_progress) == (types_pb2.ACTION_TERMINATE, 0.0, 1.0)
     answer = await peers.answer(QUESTION)
     assert (answer.steps, answer.searches) == (1, 3)
     assert answer.end_reason == orchestrator_pb2.END_REASON_POLICY
