@@ -15,7 +15,7 @@ _TITLES: Final = {
     "rouge_l": "ROUGE-L",
     "token_f1": "token F1",
     "exact_match": "exact",
-    "citation_precision": "citations right",
+    "citation_precision": "cites right",
     "citation_recall": "evidence cited",
 }
 
@@ -30,13 +30,14 @@ def tables(scores: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any
             [[score["strategy"], *(_cell(score, name) for name in MEANS), str(score["errors"])] for score in scores],
         ),
         _abstention(scores),
+        _work(scores),
     ]
     difficulties = [(score["strategy"], name, group) for score in scores for name, group in _groups(score)]
     if len(difficulties) > len(scores):
         made.append(
             Table(
                 "By difficulty",
-                ("strategy, difficulty", "questions", *_TITLES.values(), "abstained"),
+                ("strategy, difficulty", "n", *_TITLES.values(), "abstained"),
                 [
                     [
                         f"{strategy}, {name}",
@@ -67,38 +68,38 @@ def _groups(score: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _abstention(scores: Sequence[Mapping[str, Any]]) -> Table:
-    columns = (
-        "strategy",
-        "abstained, wrongly",
-        "abstained, rightly",
-        "answered",
-        "ROUGE-L of those",
-        "F1 of those",
-        "words",
-        "citations",
-        "searches",
-        "p50 ms",
-        "p95 ms",
-    )
-    rows = [
-        [
-            score["strategy"],
-            _cell(score, "abstained_answerable"),
-            _cell(score, "abstained_unanswerable"),
-            f"{score['answered']}/{score['n']}",
-            percent(score["answered_rouge_l"]),
-            percent(score["answered_token_f1"]),
-            number(score["mean_answer_words"], 0),
-            number(score["mean_citations"], 1),
-            number(score["mean_searches"], 1),
-            number(score["p50_ms"], 0),
-            number(score["p95_ms"], 0),
-        ]
-        for score in scores
-    ]
     unanswerable = max(score["unanswerable"] for score in scores)
-    title = "Abstention: wrong where the documents answer, right where they do not"
-    return Table(f"{title} ({unanswerable:,} such questions)", columns, rows)
+    return Table(
+        f"Abstention: wrong where the documents answer, right where they do not ({unanswerable:,} such questions)",
+        ("strategy", "wrongly", "rightly", "answered", "ROUGE-L of those", "token F1 of those"),
+        [
+            [
+                score["strategy"],
+                _cell(score, "abstained_answerable"),
+                _cell(score, "abstained_unanswerable"),
+                f"{score['answered']}/{score['n']}",
+                percent(score["answered_rouge_l"]),
+                percent(score["answered_token_f1"]),
+            ]
+            for score in scores
+        ],
+    )
+
+
+def _work(scores: Sequence[Mapping[str, Any]]) -> Table:
+    return Table(
+        "An answer, and what it took",
+        ("strategy", "words", "citations", "searches", "p50 ms", "p95 ms"),
+        [
+            [
+                score["strategy"],
+                number(score["mean_answer_words"], 0),
+                *(number(score[name], 1) for name in ("mean_citations", "mean_searches")),
+                *(number(score[name], 0) for name in ("p50_ms", "p95_ms")),
+            ]
+            for score in scores
+        ],
+    )
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:

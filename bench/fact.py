@@ -19,7 +19,8 @@ __all__ = ["Casing", "Dropped", "Fact", "capitalised", "facts_of_section"]
 
 _SENTENCE_END: Final = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\betc\.)(?<!\bvs\.)(?<=[.!?])\s+(?=[A-Z`\"(])")
 _LISTED_TERM: Final = re.compile(r"^(?P<term>[\w./-]+(?: [\w./-]+){0,3}) ?(?::| -|-) (?P<description>[A-Za-z].*)$")
-_SHORT_SECTION: Final = 150
+_PRONOUN_FIRST: Final = re.compile(r"(?:This|That|These|Those|It|They|There|Its|Their|Both|Such)\b")
+_SHORT_SECTION: Final = 200
 _HEADING_SUBJECT: Final = 2
 _LEAST_WORDS, _MOST_WORDS = 8, 40
 _DOCUMENT_FURNITURE: Final = re.compile(
@@ -33,7 +34,7 @@ _HEADING_FURNITURE: Final = re.compile(
     re.IGNORECASE,
 )
 _CODE_LIKE: Final = re.compile(r"https?:|www\.|[{}<>$|\\=]|\.\.|::|--\w|\w\(\)|``|:\w+:|\[\w*\]|/\w+/\w+/| \+ ")
-_GENERIC: Final = frozenset(
+_GENERIC: Final = content_words(
     "overview introduction guide user users developer developers installation install architecture design api apis "
     "documentation doc docs readme description summary general background purpose scope details configuration usage "
     "use case cases example examples feature features new old notes component components software interface interfaces "
@@ -41,7 +42,7 @@ _GENERIC: Final = frozenset(
     "note other misc prerequisites pre requisites requirement requirements deployment testing test tests setup test "
     "procedure objective information option options parameters parameter value values return s faq about high level "
     "welcome environment variable command error glossary abbreviation troubleshooting preface performance connect "
-    "function quick validation reference resource page manual program running service support".split()
+    "function quick validation reference resource page manual program running service support"
 )
 _LINK: Final = re.compile(r" (?:for|from|to|towards?|with|by|in|on|as|that|when|if|at|into|through)\b(?<!^what to)")
 _LEAD_IN: Final = re.compile(
@@ -181,6 +182,7 @@ def _heading_candidate(document: Document, section: Section) -> Iterator[tuple[s
         if content_words(sentence) & subject
         and len(sentence.split()) >= _LEAST_WORDS
         and not _LISTED_TERM.match(sentence)
+        and not _PRONOUN_FIRST.match(sentence)
     ]
     if sentences:
         telling = max(sentences, key=lambda sentence: len(content_words(sentence) & subject))

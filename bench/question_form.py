@@ -74,7 +74,7 @@ def subject_of(found: re.Match[str]) -> str | None:
     plain = [name.lower().strip("().") for name in names if name not in ("the", "a", "an", "each", "all")]
     if not plain or plain[-1] in _VAGUE or plain[0] in _VAGUE or NO_SUBJECT.search(text):
         return None
-    if plain[0] in ("make", "ensure", "check", "verify"):
+    if plain[0] in ("make", "ensure", "check", "verify", "verifying", "checking"):
         return None
     return " ".join(names) if content_words(text) and stands_alone(text) else None
 

@@ -217,7 +217,7 @@ _RULES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], RuleQuestio
         ),
         (r"^(?:In order )?[Tt]o (?P<verb>[a-z]{3,12}) (?P<object>[^,;:]{8,90}), .{12,}$", question_clause.purpose),
         (
-            r"^(?:The |By )?[Dd]efault (?:value |setting )?(?:of |for )?(?P<subject>[^,;:]{5,60}?)(?: is| are) [^;]+$",
+            r"^(?:The )?[Dd]efault (?:value |setting )?(?:of |for )?(?P<subject>[a-z][^,;:]{4,60}?)(?: is| are) [^;]+$",
             _default,
         ),
         (rf"^{_SUBJECT} (?:is|are) {_ADVERB}responsible for (?P<what>[^;:]{{12,}})$", _responsible),

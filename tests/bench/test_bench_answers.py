@@ -190,7 +190,7 @@ def test_the_command_reports_a_saved_record(run: Run, capsys: pytest.CaptureFixt
 
 
 def test_the_record_compares_with_itself(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compare", str(run.path), str(run.path)]) == 0
+    assert main(["compare", str(run.path), str(run.path), "--out", str(run.path.parent / "compared")]) == 0
     printed = capsys.readouterr().out
     assert "rouge_l mean" in printed and "citation_recall mean" in printed
 
