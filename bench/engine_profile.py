@@ -24,6 +24,8 @@ _ENGINES: Final = ("builtin", "scripted", "openai")
 _ROLES: Final = ("DECOMPOSER", "SYNTHESIZER")
 _SETTING: Final = re.compile(r"(ARGO_[A-Z0-9_]+)=(.*)", re.DOTALL)
 _SECRET: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+_PATIENCE: Final = {"ARGO_DEPLOY_START_TIMEOUT_S": "900"}
+"""A model that is loaded and compiled takes minutes; a service that dies meanwhile is told at once."""
 _ASK_S: Final = 60.0
 
 
@@ -58,8 +60,11 @@ def parse_profiles(asked: Sequence[str], settings: Mapping[str, str]) -> list[En
     for text in asked:
         # A value may hold commas of its own, as a JSON object does.
         name, *texts = re.split(r",(?=ARGO_[A-Z0-9_]+=)", text)
-        chosen = {"ENGINE": name} if name in _ENGINES else {"ENGINE": "vllm", "PROFILE": name}
-        environment = {f"ARGO_{role}_{key}": value for role in _ROLES for key, value in chosen.items()}
+        if name in _ENGINES:
+            chosen, environment = {"ENGINE": name}, {}
+        else:
+            chosen, environment = {"ENGINE": "vllm", "PROFILE": name}, dict(_PATIENCE)
+        environment |= {f"ARGO_{role}_{key}": value for role in _ROLES for key, value in chosen.items()}
         own = dict(map(parse_setting, texts))
         described = {} if name in _ENGINES else _described(name)
         seen[name] += 1

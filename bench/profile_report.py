@@ -68,8 +68,8 @@ def _configuration(row: Mapping[str, Any]) -> list[str]:
 def _what(row: Mapping[str, Any]) -> str:
     if row["error"]:
         lines = str(row["error"]).splitlines()
-        # A service says in its log why it does not start; the launcher's own words come first.
-        return next((line.partition("ERROR")[2].strip() for line in lines if "ERROR" in line), lines[0])
+        # A service says in its log why it does not start; what the launcher makes of it comes last.
+        return next((line.partition("ERROR")[2].strip() for line in lines if "ERROR" in line), lines[-1])
     described, own = row["described"], [f"{name}={value}" for name, value in row["own"].items()]
     changes = [f"{one['setting']} {one['before']} -> {one['after']}" for one in described.get("changes", ())]
     label = (

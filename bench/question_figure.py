@@ -48,6 +48,8 @@ _KNOWN: Final[Mapping[str, Better]] = {
 """By the field of a question's row, in the order in which they are shown."""
 _CLOCK: Final = ("intended_ms", "sent_ms", "ended_ms", "number", "chunk")
 """Numbers that say when and which, not how well."""
+_TRUTHS: Final = ("correct", "found", "inside", "failed", "degraded", "abstained", "refused", "exact_match")
+"""Of which the mean is a share."""
 _PERCENTILES: Final = ((50, 20), (95, 100), (99, 500))
 """Each with the fewest questions of which it is compared."""
 _WITH_PERCENTILES: Final = ("latency_ms",)
@@ -79,7 +81,7 @@ def figures(fields: Sequence[str], *, every: bool) -> list[QuestionFigure]:
     found = []
     for field in (*known, *others):
         better = _KNOWN.get(field, "")
-        found.append(QuestionFigure(field, f"{field} mean", mean_of, better))
+        found.append(QuestionFigure(field, f"{field} {'share' if field in _TRUTHS else 'mean'}", mean_of, better))
         if field in _WITH_PERCENTILES:
             found += [QuestionFigure(field, f"{field} p{q}", _Percentile(q), better, n) for q, n in _PERCENTILES]
     return found

@@ -136,8 +136,8 @@ def _judged(run: Run) -> list[Mapping[str, Any]]:
 
 
 def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """What is numeric in the other rows, by kind and group, which says of how many rows it is the mean."""
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    """Means of what is numeric in the other rows, by kind and group."""
+    found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if row["kind"] in _OF_ANSWERS:
             continue
@@ -146,11 +146,8 @@ def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         own = {name: value for name, value in row.items() if name not in (*GROUP_FIELDS, *_HEAD)}
         for name, value in flat(own):
             if _is_number(value):
-                found[label, name].append(float(value))
-    return {
-        f"{label}{f' (mean of {len(values)})' if len(values) > 1 else ''}: {name}": statistics.fmean(values)
-        for (label, name), values in found.items()
-    }
+                found[f"{label}: {name}"].append(float(value))
+    return {name: statistics.fmean(values) for name, values in found.items()}
 
 
 def flat(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -86,11 +86,11 @@ def test_a_failed_question_is_outside_the_budget_and_has_no_latency(tmp_path: Pa
     broken = [*rows[:3], {**rows[3], "error": "UNAVAILABLE: gone"}]
     first, second = _runs(tmp_path, rows, broken)
     found = compare_questions(first, second, 0)
-    assert (_named(found, "inside mean").change.first, _named(found, "inside mean").change.second) == (0.75, 0.5)
-    assert _named(found, "failed mean").change.second == 0.25
+    assert (_named(found, "inside share").change.first, _named(found, "inside share").change.second) == (0.75, 0.5)
+    assert _named(found, "failed share").change.second == 0.25
     assert _named(found, "latency_ms mean").first_n == 3
     # One of four the other way is no more than chance: exact McNemar p = 1.
-    assert (_named(found, "failed mean").p, _named(found, "failed mean").verdict) == (1.0, "noise")
+    assert (_named(found, "failed share").p, _named(found, "failed share").verdict) == (1.0, "noise")
 
 
 def test_shares_of_other_questions_have_newcombes_interval(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_shares_of_other_questions_have_newcombes_interval(tmp_path: Path) -> No
     assert low < 0 < high
     first = [{**row, "id": f"a{row['id']}", "correct": number < 48} for number, row in enumerate(_rows([1.0] * 80))]
     second = [{**row, "correct": number < 56} for number, row in enumerate(_rows([1.0] * 70))]
-    found = _named(compare_questions(*_runs(tmp_path, first, second), 0), "correct mean")
+    found = _named(compare_questions(*_runs(tmp_path, first, second), 0), "correct share")
     assert (found.change.low, found.change.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
     assert (found.change.ratio, found.verdict) == (pytest.approx(0.8 / 0.6), "better")
 
@@ -181,7 +181,7 @@ def test_questions_of_strategies_are_judged_by_the_record_s_keys(tmp_path: Path)
 
     settings = {"budgets_ms": [0], "variants": [], "strategies": ["mdp"]}
     runs = _runs(tmp_path, side([1, 0, 0, 0]), side([1, 1, 1, 0]), bench="strategies", settings=settings)
-    found = _named(compare_questions(*runs, 0), "correct mean")
+    found = _named(compare_questions(*runs, 0), "correct share")
     assert (found.change.first, found.change.second, found.paired) == (0.25, 0.75, True)
 
 
@@ -201,7 +201,7 @@ def test_other_figures_are_named_by_kind_and_group(tmp_path: Path) -> None:
         [*gpu, {"kind": "load", "wall_s": 3.0, "cpu_s": {"b": 1.0}}],
     )
     assert compare_figures(first, second) == [
-        ("gpu, in_flight 8 (mean of 2): use", 0.6, 0.6),
+        ("gpu, in_flight 8: use", 0.6, 0.6),
         ("load: wall_s", 2.0, 3.0),
     ]
 

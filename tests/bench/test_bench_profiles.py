@@ -26,6 +26,7 @@ def test_an_engine_without_profiles_runs_in_both_roles() -> None:
 def test_a_profile_of_vllm_says_what_it_is() -> None:
     (only,) = parse_profiles(["seqs_64"], {"ARGO_SYNTHESIZER_MODEL": "/m"})
     assert only.environment == {
+        "ARGO_DEPLOY_START_TIMEOUT_S": "900",  # the launcher's own is too short for a model that is compiled
         "ARGO_DECOMPOSER_ENGINE": "vllm",
         "ARGO_DECOMPOSER_PROFILE": "seqs_64",
         "ARGO_SYNTHESIZER_ENGINE": "vllm",
@@ -145,6 +146,14 @@ def test_where_the_first_did_not_run_the_next_is_the_reference(tmp_path: Path) -
     text = run.path.with_suffix(".md").read_text(encoding="utf-8")
     assert "argo.server: no such model" in text
     assert "against fast" in text
+
+
+def test_a_profile_that_did_not_start_says_what_the_launcher_made_of_it(tmp_path: Path) -> None:
+    run = _run(
+        tmp_path, _rows()[:3], fast="FAILED_PRECONDITION: the launcher ended:\n | loading\nerror: no answer in 9 s"
+    )
+    report(run, Console(quiet=True))
+    assert "| error: no answer in 9 s |" in run.path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_the_csv_file_has_a_row_for_each_profile(tmp_path: Path) -> None:
