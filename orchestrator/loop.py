@@ -197,7 +197,11 @@ class QuestionLoop:
                 )
             )
             if decision.action == TERMINATE:
-                return self._why_terminated(state, decision, time_left_s)
+                return (
+                    orchestrator_pb2.END_REASON_BUDGET
+                    if decision.for_want_of_time
+                    else orchestrator_pb2.END_REASON_POLICY
+                )
             if self._call_timeout_s(decision.answer_s) <= _SHORTEST_CALL_S:
                 # The caller's deadline is near, and there is no budget to plan by.
                 return orchestrator_pb2.END_REASON_BUDGET
@@ -216,15 +220,6 @@ class QuestionLoop:
                 raise UnavailableError(
                     f"the retriever {self._retriever_fault}, and without a language model nothing else can answer"
                 )
-
-    @staticmethod
-    def _why_terminated(
-        state: QuestionState, decision: Decision, time_left_s: float | None
-    ) -> orchestrator_pb2.EndReason:
-        others = [value for action, value in decision.action_value.items() if action != TERMINATE]
-        if time_left_s is not None and state.open_foci and others and all(value is None for value in others):
-            return orchestrator_pb2.END_REASON_BUDGET
-        return orchestrator_pb2.END_REASON_POLICY
 
     async def _step(
         self, state: QuestionState, policy: Policy, decision: Decision, kind: ActionKind, time_left_s: float | None

@@ -45,6 +45,8 @@ class Decision:
     """Seconds to be left for the answer when the action ends."""
     by_rules: bool = False
     """Whether rules are to word the action's subqueries, since a model's would take too long."""
+    for_want_of_time: bool = False
+    """Whether TERMINATE is all that is possible, and more would be with more time."""
 
 
 class Strategy(Protocol):
@@ -110,14 +112,17 @@ class Policy:
         evaluation = self._solved.evaluate(
             state.progress, state.time_left_s, open_foci=state.open_foci, searched=state.searched
         )
+        late = False
         if evaluation.possible:
             action, why = self._strategy.choose(self._solved, state, evaluation)
         else:
-            action, why = TERMINATE, self._nothing_possible(state, evaluation)
+            late = state.time_left_s is not None and self._possible_in_time(state)
+            action, why = TERMINATE, self._nothing_possible(state, evaluation, late)
         times, mode = self._solved.times, self._solved.mode
         if action == TERMINATE:
             answer_s = times.answer_s(mode) if evaluation.ending is Ending.MODEL else times.least_answer_s(mode)
-            return Decision(action, evaluation.action_value(), f"{action}: {why}", evaluation.ending, answer_s)
+            told = f"{action}: {why}"
+            return Decision(action, evaluation.action_value(), told, evaluation.ending, answer_s, for_want_of_time=late)
         manner = evaluation.manner(action)
         return Decision(
             action,
@@ -128,16 +133,21 @@ class Policy:
             manner.by_rules,
         )
 
-    def _nothing_possible(self, state: PolicyState, evaluation: Evaluation) -> str:
-        """Say why no action may be taken: no open focus, or which time is missing."""
+    def _possible_in_time(self, state: PolicyState) -> bool:
+        """Whether any action is possible here with all the time in the world."""
+        unhurried = self._solved.evaluate(state.progress, None, open_foci=state.open_foci, searched=state.searched)
+        return bool(unhurried.possible)
+
+    def _nothing_possible(self, state: PolicyState, evaluation: Evaluation, late: bool) -> str:
+        """Say why no action may be taken: no open focus, none to be searched again, or which time is missing."""
         times = self._solved.times
         if evaluation.ending is Ending.INFEASIBLE:
             shortest_s = times.least_answer_s(self._solved.mode)
             return f"no answer fits in the {_seconds(state.time_left_s)} left, the shortest takes {shortest_s:.3f} s"
         if state.open_foci == 0:
             return f"{all_closed(self._solved.n_foci)}, nothing is left to look for"
-        if state.time_left_s is None:
-            return "no action is left to take"
+        if not late:
+            return f"{open_of(state, self._solved.n_foci)}, but searched twice already"
         shortest_s = min(times.rules_s(action) or times.action_s(action) for action in self._solved.mdp.actions)
         return (
             f"no step fits in the {_seconds(state.time_left_s)} left, the shortest takes {shortest_s:.3f} s"

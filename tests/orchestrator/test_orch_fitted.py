@@ -9,7 +9,7 @@ from typing import Any
 
 from scripted_stack import Stack, foci, passage
 
-from argo.v1 import orchestrator_pb2, types_pb2
+from argo.v1 import decomposer_pb2, orchestrator_pb2, types_pb2
 
 QUESTION = "What is E2?"
 
@@ -77,3 +77,23 @@ async def test_a_policy_that_knows_what_second_searches_bring_ends_after_the_fir
     answer = await peers.answer(QUESTION)
     assert (answer.steps, answer.progress) == (1, 0.5)
     assert list(answer.open_focus_ids) == ["f2"]
+
+
+async def test_a_focus_searched_twice_in_vain_ends_the_question_and_not_its_budget(peers: Stack) -> None:
+    path = _file(peers.folder, success_probability=0.5, repeat_success_probability=0.4)
+    await peers.start_orchestrator(policy_file=path, max_steps=6)
+    peers.decomposer.foci = foci("alpha", "beta")
+    peers.retriever.found[QUESTION] = [passage("pa", relevance=0.9, foci={"f1": 0.9})]
+    worded = iter(["find beta", "find beta again", "find beta once more"])
+
+    async def word(request: decomposer_pb2.GenerateSubqueryRequest) -> None:
+        if request.focus.id == "f2":
+            peers.decomposer.subqueries["f2"] = next(worded)
+
+    peers.decomposer.on_subquery = word
+    for strategy in ("always_retrieve", "mdp"):
+        worded = iter(["find beta", "find beta again", "find beta once more"])
+        answer = await peers.answer(QUESTION, strategy=strategy, budget_ms=30_000)
+        assert list(answer.open_focus_ids) == ["f2"]
+        assert answer.end_reason == orchestrator_pb2.END_REASON_POLICY, strategy
+        assert next(worded) == "find beta once more", "two of three wordings were used"
