@@ -63,7 +63,7 @@ def report(run: Run, console: Console) -> dict[str, Any]:
     lines = _verdicts(comparisons.get("test", []))
     for line in lines:
         console.print(line, highlight=False)
-    stem = run.path.with_suffix("")
+    stem = run.stem
     text = "\n".join(f"{title}\n\n{markdown(columns, cells)}" for title, columns, cells in tables)
     stem.with_suffix(".md").write_text("\n".join([text, *lines]) + "\n", encoding="utf-8")
     if splits:

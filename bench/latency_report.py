@@ -37,7 +37,7 @@ def report(run: Run, console: Console) -> dict[str, Any]:
         The scores, with the files under "files".
     """
     scores = score(run)
-    stem = run.path.with_suffix("")
+    stem = run.stem
     tables = _tables(run, scores)
     for title, columns, rows in tables:
         show(console, title, columns, rows)

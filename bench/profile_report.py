@@ -52,7 +52,7 @@ def report(run: Run, console: Console) -> list[dict[str, Any]]:
     ]
     for title, columns, rows in tables:
         show(console, title, columns, rows)
-    stem = run.path.with_suffix("")
+    stem = run.stem
     text = "\n".join(f"**{title}**\n\n{markdown(columns, rows)}" for title, columns, rows in tables)
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     write_csv(stem.with_suffix(".csv"), [_flat(score) for score in scores])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,9 +21,10 @@ from typing import Any, Final, Self
 import argo
 from argo.errors import InvalidArgumentError
 
-__all__ = ["RecordFile", "Run", "commit", "environment", "hardware", "read_record", "versions"]
+__all__ = ["RecordFile", "Run", "commit", "environment", "hardware", "read_record", "read_text", "versions"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
+_PACKED: Final = ".gz"
 _PACKAGES: Final = (
     "grpcio",
     "protobuf",
@@ -125,8 +128,10 @@ class RecordFile:
         """Go on with a file whose run was cut short; a last line that was cut is taken off.
 
         Raises:
-            InvalidArgumentError: The file is no record, or cannot be written to.
+            InvalidArgumentError: The file is no record, is packed, or cannot be written to.
         """
+        if path.suffix == _PACKED:
+            raise InvalidArgumentError(f"resume must be a record that is not packed, got {path}")
         read_record(path)
         made = cls.__new__(cls)
         made.path = path
@@ -169,24 +174,35 @@ class Run:
         """Name of the benchmark that wrote it."""
         return str(self.head["bench"])
 
+    @property
+    def stem(self) -> Path:
+        """The file without what its name ends in, so that tables and figures can lie beside it."""
+        return (self.path.with_suffix("") if self.path.suffix == _PACKED else self.path).with_suffix("")
+
     def of_kind(self, kind: str) -> list[Mapping[str, Any]]:
         """The rows of one kind."""
         return [row for row in self.rows if row["kind"] == kind]
+
+
+def read_text(path: Path) -> str:
+    """The text of a record file; one that ends in ".gz" is unpacked, since a record packs to about a tenth."""
+    packed = path.read_bytes()
+    return (gzip.decompress(packed) if path.suffix == _PACKED else packed).decode("utf-8")
 
 
 def read_record(path: Path, *benches: str) -> Run:
     """Read a record file. A last line that was cut short, as by a killed run, is passed over.
 
     Args:
-        path: File that :class:`RecordFile` wrote.
+        path: File that :class:`RecordFile` wrote, or the same packed by gzip under a name that ends in ".gz".
         benches: Benchmarks whose records will do; none means any.
 
     Raises:
         InvalidArgumentError: The file cannot be read, a line is no record, or it is another benchmark's.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).split("\n")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"record must be a readable file of JSON lines, got {path}: {error}") from None
     rows: list[Mapping[str, Any]] = []
     for number, line in enumerate(lines, start=1):

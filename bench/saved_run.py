@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from argo.errors import InvalidArgumentError
-from bench.record import Run, read_record
+from bench.record import Run, read_record, read_text
 from bench.strategies import BENCH as STRATEGIES
 from bench.strategy_cell import cells
 
@@ -109,8 +110,8 @@ def _place(text: str) -> tuple[Path, int | None]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
-    except (OSError, UnicodeDecodeError) as error:
+        return [line for line in read_text(path).split("\n") if line]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"a saved run must be a readable file of JSON lines, got {path}: {error}") from None
 
 

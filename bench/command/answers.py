@@ -123,7 +123,7 @@ def _report(run: Run, as_json: bool) -> dict[str, Any]:
     made = tables(scores, pairs)
     for table in made:
         show(console, table.title, table.columns, table.rows)
-    stem = run.path.with_suffix("")
+    stem = run.stem
     write_csv(stem.with_suffix(".csv"), [flat(row) for row in scores])
     parts = [f"{table.title}\n\n{markdown(table.columns, table.rows)}" for table in made]
     stem.with_suffix(".md").write_text("\n".join(parts), encoding="utf-8")

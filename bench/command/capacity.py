@@ -135,7 +135,7 @@ def _report(run: Run, console: Console) -> dict[str, Any]:
     title = f"Answered within {run.head['settings']['budget_ms']:,} ms; capacity {found:.1f} questions/s"
     rows = [_cells(row) for row in scores]
     show(console, title, _COLUMNS, rows)
-    stem = run.path.with_suffix("")
+    stem = run.stem
     write_csv(stem.with_suffix(".csv"), scores)
     stem.with_suffix(".md").write_text(f"{title}\n\n{markdown(_COLUMNS, rows)}", encoding="utf-8")
     plot_capacity(run, stem.with_suffix(".png"))

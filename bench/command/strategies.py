@@ -198,7 +198,7 @@ def _report(run: Run, as_json: bool) -> dict[str, Any]:
     console = tables_on(as_json)
     for table in tables(run, all_pairs=False):
         show(console, table.title, table.columns, table.rows)
-    files = {suffix: run.path.with_suffix(f".{suffix}") for suffix in ("csv", "md", "png")}
+    files = {suffix: run.stem.with_suffix(f".{suffix}") for suffix in ("csv", "md", "png")}
     parts = [f"{table.title}\n\n{markdown(table.columns, table.rows)}" for table in tables(run, all_pairs=True)]
     try:
         write_csv(files["csv"], [flat(row) for row in scores])

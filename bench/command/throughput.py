@@ -209,7 +209,7 @@ def report(run: Run, console: Console) -> dict[str, Any]:
     title = f"Most: {best['questions_per_s']:,.1f} questions/s, {best['in_flight']} in flight"
     rows = [_cells(row) for row in scores]
     show(console, title, _COLUMNS, rows)
-    stem = run.path.with_suffix("")
+    stem = run.stem
     write_csv(stem.with_suffix(".csv"), scores)
     stem.with_suffix(".md").write_text(f"{title}\n\n{markdown(_COLUMNS, rows)}", encoding="utf-8")
     plot_throughput(run, stem.with_suffix(".png"))

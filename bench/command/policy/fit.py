@@ -292,7 +292,7 @@ async def _judge(asker: StubAsker, plan: _Plan, labels: Sequence[tuple[str, str]
 
 
 def _write(run: Run, write: Path | None) -> None:
-    path = write or run.path.with_suffix(".policy.json")
+    path = write or run.stem.with_suffix(".policy.json")
     try:
         path.write_text(dump_policy_file(bench.fit_record(run).after), encoding="utf-8")
     except OSError as error:

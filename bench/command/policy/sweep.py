@@ -192,7 +192,7 @@ def _report(run: Run, console: Console) -> dict[str, Any]:
     ]
     for each in tables:
         show(console, *each)
-    stem = run.path.with_suffix("")
+    stem = run.stem
     write_csv(stem.with_suffix(".csv"), run.of_kind("setting"))
     write_csv(stem.with_name(f"{stem.name}-misrepresented.csv"), named)
     text = "\n".join(f"{heading}\n\n{markdown(columns, rows)}" for heading, columns, rows in tables)
