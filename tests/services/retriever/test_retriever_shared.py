@@ -19,7 +19,7 @@ from argo.rpc import channel
 from argo.server import RunningServer, start
 from argo.telemetry import Telemetry
 from argo.v1 import retriever_pb2, retriever_pb2_grpc
-from services.retriever.chroma import open_server
+from services.retriever.chroma import open_embedded, open_server
 from services.retriever.embedder.hashing import HashingEmbedder
 from services.retriever.memory import MemoryStore
 from services.retriever.retriever import Outcome, Retriever
@@ -198,13 +198,22 @@ async def test_documents_ingested_through_one_service_are_found_through_another(
 
 
 @pytest.mark.system
-async def test_a_service_waits_for_a_chroma_server_that_starts_later(tmp_path: Path) -> None:
+async def test_a_service_waits_for_a_server_that_starts_later_over_the_folder_of_an_embedded_index(
+    tmp_path: Path,
+) -> None:
+    embedded = Retriever(HashingEmbedder(), open_embedded(tmp_path, "argo", HashingEmbedder()))
+    embedded.ingest([document("a1.md", A1)])
+    embedded.close()
     own = ChromaProcess(tmp_path)
     settings = RetrieverSettings(port=0, chroma_url=own.url, collection="argo")
     starting = asyncio.create_task(start(RetrieverProcess(settings), settings, Telemetry(None)))
     try:
         await asyncio.to_thread(own.start)
         running = await asyncio.wait_for(starting, PATIENCE_S)
+        async with channel(f"127.0.0.1:{running.port}") as opened:
+            stub: Any = retriever_pb2_grpc.RetrieverServiceStub(opened)
+            info = await stub.GetCollection(retriever_pb2.GetCollectionRequest(), timeout=PATIENCE_S)
+        assert (info.collection.documents, info.collection.store) == (1, "server")
         await running.stop(0)
     finally:
         own.kill()
