@@ -118,7 +118,8 @@ def _lines(scores: Mapping[str, Any]) -> list[str]:
     lines = [
         f"within {scores['budget_ms']:,} ms: {percent(inside['value'])} "
         f"(95 % {interval(inside['low'] * 100, inside['high'] * 100, 1)} %), "
-        f"{inside['n']:,} of {scores['questions']:,} questions, {scores['errors']:,} of which failed",
+        f"{inside['n']:,} of {scores['questions']:,} questions, "
+        f"{scores['errors']:,} of which failed{_failures(scores)}",
         f"{scores['distinct']:,} of the questions differ; {scores['degraded']:,} answers were degraded, "
         f"{scores['abstained']:,} abstained; a question took {number(scores['mean_searches'])} searches, "
         f"{number(scores['mean_prompt_tokens'], 0)} prompt and {number(scores['mean_completion_tokens'], 0)} "
@@ -137,6 +138,12 @@ def _lines(scores: Mapping[str, Any]) -> list[str]:
     if scores["generator_late_p99_ms"] > 10:
         lines.append(f"the load generator was up to {scores['generator_late_p99_ms']:.0f} ms late (p99): it was busy")
     return lines
+
+
+def _failures(scores: Mapping[str, Any]) -> str:
+    """The failed ones by status, most frequent first; empty where none failed."""
+    named = ", ".join(f"{count:,} {status}" for status, count in scores["failures"].items())
+    return f" ({named})" if named else ""
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ Intervals are 95 %: Wilson for shares, percentile bootstrap for the others, in b
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -88,6 +89,7 @@ def score(run: Run) -> dict[str, Any]:
         "questions": len(rows),
         "distinct": len({row["id"] for row in rows}),
         "errors": len(rows) - len(answered),
+        "failures": dict(Counter(row["error"].partition(":")[0] for row in rows if row["error"]).most_common()),
         "budget_ms": budget_ms,
         "inside": {"value": inside / len(rows), "low": low, "high": high, "n": inside},
         "latency_ms": distribution([row["latency_ms"] for row in answered], seed) if answered else None,

@@ -259,7 +259,7 @@ def test_a_record_of_failures_alone_has_neither_latency_nor_throughput(tmp_path:
     assert (found["latency_ms"], found["throughput"], found["components"]) == (None, None, [])
     assert found["inside"]["value"] == 0.0
     files = report(run, Console(quiet=True))["files"]
-    assert "figure" not in files and "1 of which failed" in files["tables"].read_text(encoding="utf-8")
+    assert "figure" not in files and "1 of which failed (1 INTERNAL)" in files["tables"].read_text(encoding="utf-8")
 
 
 def _read_csv(path: Path) -> list[dict[str, str]]:
