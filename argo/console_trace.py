@@ -104,14 +104,15 @@ def show_hops(
         (f"  since {_when(min(trace.start_s for trace in traces))}  ms: ", "dim"),
         ranks,
     )
-    table = _table("ms", "count", "P50", "P95", "P99", "excl", "crit", "failed", columns=1)
+    failed = any(one.failed for one in figures)
+    table = _table("ms", "count", "P50", "P95", "P99", "excl", "crit", *(("failed",) if failed else ()), columns=1)
     for one in figures:
         table.add_row(
             one.hop,
             str(one.count),
             *(_milliseconds(seconds) for seconds in (one.p50_s, one.p95_s, one.p99_s, one.exclusive_s)),
             f"{one.critical_share:.1%}",
-            Text(str(one.failed), style="red") if one.failed else "",
+            *((Text(str(one.failed or ""), style="red"),) if failed else ()),
         )
     console.print(table)
     paragraph(
