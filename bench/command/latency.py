@@ -124,7 +124,11 @@ async def _measure(running: StackTargets, plan: bench.Plan, settings: dict[str, 
     async with StubAsker(running.orchestrator) as asker:
         with RecordFile(out, "latency", about) as records, progress() as bar:
             task = bar.add_task("questions", total=len(plan.items))
-            await bench.measure(asker, plan, records, pids=running.pids, advance=lambda _: bar.advance(task))
+            try:
+                await bench.measure(asker, plan, records, pids=running.pids, advance=lambda _: bar.advance(task))
+            except asyncio.CancelledError:
+                say(f"broken off: what was answered is kept, and shown by --from {shown(records.path)}")
+                raise
     return records.path
 
 
