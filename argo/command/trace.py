@@ -53,9 +53,7 @@ _LOOKED_AT: Final = 200
 def _questions(traces: Sequence[TraceSummary]) -> list[TraceSummary]:
     questions = [trace for trace in traces if trace.is_question]
     if not questions:
-        raise NotFoundError(
-            "span_dir must hold the trace of a question, got none yet; `argo trace list --all` has more"
-        )
+        raise NotFoundError("no question has left a trace there; `argo trace list --all` has what else did")
     return questions
 
 
@@ -172,7 +170,10 @@ def hops(
     """Show the time of every hop over the questions of some time: percentiles, and share of the critical path."""
 
     def work() -> None:
-        traces = _questions(open_source(load(ClientSettings), folder, jaeger).recent(parse_since(since), limit))
+        found = open_source(load(ClientSettings), folder, jaeger).recent(parse_since(since), limit)
+        if not found:
+            raise NotFoundError(f"since must reach back to a trace, got {since!r}: none began in that time")
+        traces = _questions(found)
         figures = hop_figures(traces)
         slow = sorted(traces, key=lambda trace: -trace.tree.root.duration_s)[:slowest]
         if as_json:

@@ -196,4 +196,6 @@ def test_a_trace_of_the_recording_reads_the_same_from_files_as_from_jaeger(tmp_p
     (tmp_path / "all-1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     shown = CliRunner().invoke(app, ["trace", "hops", "--dir", str(tmp_path), "--since", "365d", "--json"])
     hops = json.loads(shown.stdout)["hops"]
+    late = CliRunner().invoke(app, ["trace", "hops", "--dir", str(tmp_path), "--since", "1s"])
+    assert (late.exit_code, late.stderr.split(",")[0]) == (2, "argo: since must reach back to a trace")
     assert [hop["hop"] for hop in hops] == [one.hop for one in hop_figures([trace])]

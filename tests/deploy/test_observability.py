@@ -137,6 +137,15 @@ def test_every_alert_says_what_to_do_in_the_guide_and_is_tested_both_ways() -> N
     assert quiet == alerts.keys() - by_others
 
 
+def test_containers_serve_metrics_at_the_port_that_is_scraped_and_on_an_address_that_others_reach() -> None:
+    [job, *_] = yaml.safe_load((OBSERVABILITY / "prometheus.yaml").read_text())["scrape_configs"]
+    containers = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]
+    for name in SERVICES:
+        environment = containers[name]["environment"]
+        assert environment[f"ARGO_{name.upper()}_METRICS_PORT"] == str(job["dns_sd_configs"][0]["port"])
+        assert environment[f"ARGO_{name.upper()}_METRICS_HOST"] == "0.0.0.0"
+
+
 def test_the_scrape_of_containers_names_every_service_and_that_of_a_checkout_the_launchers_file() -> None:
     [job, *_] = yaml.safe_load((OBSERVABILITY / "prometheus.yaml").read_text())["scrape_configs"]
     assert job["job_name"] == "argo"

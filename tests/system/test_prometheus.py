@@ -88,14 +88,14 @@ def _config(folder: Path, targets: Path) -> str:
 
 @contextmanager
 def _asking(target: str) -> Iterator[None]:
-    """Questions one after another, each with a budget of a second, until the block is left."""
+    """Questions one after another, each with a budget, until the block is left."""
     over = threading.Event()
 
     async def ask() -> None:
         async with Client.connect(target) as client:
             while not over.is_set():
                 try:
-                    await client.ask(QUESTION, budget_ms=1_000)
+                    await client.ask(QUESTION, budget_ms=2_000)
                 except ArgoError:
                     # What a question can do without is the stack's affair; here it only counts.
                     continue
@@ -132,7 +132,7 @@ def test_a_stack_is_scraped_and_an_alert_fires_and_is_over(tmp_path: Path) -> No
         ):
             until(lambda: server.up() == set(SERVICES), "a scrape of every service")
             until(lambda: server.query("argo:degraded_questions:ratio5m"), "a recorded series")
-            assert server.alerts() == {}
+            assert not server.alerts().keys() & {"ArgoDegraded", "ArgoTargetDown"}
 
             os.kill(decomposer, signal.SIGSTOP)
             try:
