@@ -49,7 +49,7 @@ __all__ = ["measure_anew", "report", "throughput"]
 
 _COLUMNS: Final = (
     "in flight",
-    "questions/s",
+    "per s",
     "95 %",
     "tokens/s",
     "95 %",
@@ -57,9 +57,8 @@ _COLUMNS: Final = (
     "p95 ms",
     "TTFT ms",
     "TPOT ms",
-    "GPU use",
-    "GPU GiB",
-    "others' cores",
+    "GPU",
+    "others",
     "errors",
 )
 _LOAD: Final = "one asyncio process, one channel, the bare stub; only the last event is converted"
@@ -231,8 +230,12 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         number(row["p95_ms"], 0),
         number(row["ttft_p50_ms"], 0),
         number(row["tpot_p50_ms"], 2),
-        percent(row["gpu_use"], 0),
-        number(row["gpu_memory_gib"], 1),
+        _gpu(row),
         number(row["others_cores"], 1),
         str(row["errors"]),
     ]
+
+
+def _gpu(row: Mapping[str, Any]) -> str:
+    """Use and memory of the GPUs; a dash without any."""
+    return f"{percent(row['gpu_use'], 0)}, {number(row['gpu_memory_gib'], 1)} GiB" if row["gpus"] else "-"

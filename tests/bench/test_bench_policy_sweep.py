@@ -254,16 +254,16 @@ def test_records_of_a_divided_sweep_are_read_together_once_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     paths = []
-    ground = {"parameters": {}, "times": {}, "max_fan_out": 8, "reason_available": True, "steps": 3}
-    for name, steps, n_foci in (("a", 3, 1), ("b", 3, 2), ("c", 5, 4)):
-        with RecordFile(tmp_path / name, "policy-sweep", {"settings": {**ground, "steps": steps}}) as records:
+    ground = {"parameters": {}, "times": {}, "max_fan_out": 8, "reason_available": True}
+    for name, fan_out, n_foci in (("a", 8, 1), ("b", 8, 2), ("c", 5, 4)):
+        with RecordFile(tmp_path / name, "policy-sweep", {"settings": {**ground, "max_fan_out": fan_out}}) as records:
             records.write("setting", _row(n_foci=n_foci, best_cont=0.5, best_star=0.9))
         paths.append(str(records.path))
     one, two, other = paths
     assert main(["policy", "sweep", "--from", one, "--from", two, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"] == 2
     assert main(["policy", "sweep", "--from", one, "--from", other]) == 2
-    assert "records must agree in steps" in capsys.readouterr().err
+    assert "records must agree in max_fan_out" in capsys.readouterr().err
     assert main(["policy", "sweep", "--from", one, "--from", one]) == 2
     assert "records must hold each setting once" in capsys.readouterr().err
 

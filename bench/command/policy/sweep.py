@@ -120,7 +120,7 @@ def _together(runs: Sequence[Run]) -> Run:
     """
     first = runs[0]
     for run in runs[1:]:
-        for name in ("parameters", "times", "max_fan_out", "reason_available", "steps"):
+        for name in ("parameters", "times", "max_fan_out", "reason_available"):
             if run.head["settings"][name] != first.head["settings"][name]:
                 raise InvalidArgumentError(f"records must agree in {name}, got {first.path} and {run.path}")
     rows = tuple(row for run in runs for row in run.rows)
