@@ -115,11 +115,12 @@ def _values(run: Run, path: Path) -> None:
     )
     for axes, (process, budget_ms) in zip(panels, ((p, b) for p in processes for b in budgets), strict=True):
         marker = "o" if process.startswith("evidence") else ""
-        for row in rows:
-            if _process(row) == process and row["budget_ms"] == budget_ms:
-                look: dict[str, Any] = {"color": colours[row["quality"]], "marker": marker, "markersize": 3.5}
-                axes.plot(row["progress"], row["value"], **look)
-                axes.plot(row["progress"], row["end_value"], linestyle="--", linewidth=1, alpha=0.8, **look)
+        shown = [row for row in rows if _process(row) == process and row["budget_ms"] == budget_ms]
+        axes.set_visible(bool(shown))
+        for row in shown:
+            look: dict[str, Any] = {"color": colours[row["quality"]], "marker": marker, "markersize": 3.5}
+            axes.plot(row["progress"], row["value"], **look)
+            axes.plot(row["progress"], row["end_value"], linestyle="--", linewidth=1, alpha=0.8, **look)
         axes.set_title(f"{_process_text(process)}; {_budget_text(budget_ms)}")
         axes.set_ylim(-0.03, 1.03)
     for axes in panels[-len(budgets) :]:
