@@ -7,7 +7,6 @@ seen the other; a third of each split's questions need two sections of different
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -30,9 +29,10 @@ __all__ = ["SPLITS", "EvidenceSet", "make_evidence_set", "write_questions"]
 ONE: Final = "one-section"
 TWO: Final = "two-section"
 SPLITS: Final = ("train", "test")
-_TWO_SHARE: Final = 1 / 3
-
+_TWO_OF: Final = 3
+"""One question of so many needs two sections."""
 _MOST_OF_A_SECTION: Final = 8
+"""Questions of one section; none has nearly as many where documents are enough, since sections take turns."""
 _MOST_DUPLICATES: Final = 3
 """What stands in more files than so many besides its own is boilerplate."""
 
@@ -77,7 +77,7 @@ def make_evidence_set(docs: Path, *, train: int, test: int, seed: int) -> Eviden
     facts = _unambiguous(_with_duplicates(facts, plain, fate), fate)
     wanted = dict(zip(SPLITS, (train, test), strict=True))
     split_of = _split(facts, wanted, rng)
-    facts = [fact for fact in facts if _keeps_to_its_split(fact, split_of, fate)]
+    facts = _not_drawn([fact for fact in facts if _keeps_to_its_split(fact, split_of, fate)], fate)
     questions = {}
     for split in SPLITS:
         own = _drawn([fact for fact in facts if split_of[fact.document.repository] == split], rng)
@@ -208,7 +208,7 @@ def _repository(fact: Fact) -> Hashable:
 
 def _questions(facts: Sequence[Fact], count: int, split: str, plain: dict[str, str], fate: _Fate) -> Iterable[Question]:
     """The split's questions: those of two sections first, since they need likely pairs; then those of one."""
-    two = math.ceil(count * _TWO_SHARE)
+    two = -(-count // _TWO_OF)
     joined = [
         pair
         for pair in join_facts(facts, 2 * two)

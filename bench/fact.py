@@ -21,7 +21,9 @@ _SENTENCE_END: Final = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\betc\.)(?<!\b
 _LISTED_TERM: Final = re.compile(r"^(?P<term>[\w./-]+(?: [\w./-]+){0,3}) ?(?::| -|-) (?P<description>[A-Za-z].*)$")
 _PRONOUN_FIRST: Final = re.compile(r"(?:This|That|These|Those|It|They|There|Its|Their|Both|Such)\b")
 _SHORT_SECTION: Final = 200
+"""Words of a section that is asked for by its heading: all of it fits one passage."""
 _HEADING_SUBJECT: Final = 2
+"""Words of such a heading that name something, beside the document's name."""
 _LEAST_WORDS, _MOST_WORDS = 8, 40
 _DOCUMENT_FURNITURE: Final = re.compile(
     r"release[-_ ]?note|rel_notes|change[-_ ]?log|licen[cs]e|contribut|code[-_ ]of[-_ ]conduct|maintainer|meeting|"
@@ -44,7 +46,8 @@ _GENERIC: Final = content_words(
     "welcome environment variable command error glossary abbreviation troubleshooting preface performance connect "
     "function quick validation reference resource page manual program running service support"
 )
-_LINK: Final = re.compile(r" (?:for|from|to|towards?|with|by|in|on|as|that|when|if|at|into|through)\b(?<!^what to)")
+_LINK: Final = re.compile(r" (?:for|from|to|towards?|with|by|in|on|as|that|when|if|at|into|through)\b")
+"""Before these words the context may stand."""
 _LEAD_IN: Final = re.compile(
     r"^(?:(?:Please|Then|Also|Currently|Typically|Usually|Normally|Note that)(?:,|:)? |"
     r"(?:Finally|Additionally|Furthermore|Moreover|Instead|Similarly|Optionally|Next|Internally|Hence|Therefore|Thus|"

@@ -46,7 +46,7 @@ def read_documents(docs: Path) -> Iterator[Document]:
         docs: Folder of `<owner>/<repository>/...`; files that lie higher belong to no repository and are passed over.
 
     Raises:
-        InvalidArgumentError: It holds no such file.
+        InvalidArgumentError: It holds no such file, or one that cannot be parsed; names it.
     """
     paths = sorted(
         path for path in docs.rglob("*") if path.suffix.lower() in _READERS and len(path.relative_to(docs).parts) > 2
@@ -56,5 +56,11 @@ def read_documents(docs: Path) -> Iterator[Document]:
     for path in paths:
         text = path.read_text(encoding="utf-8", errors="replace")
         outline = Outline()
-        _READERS[path.suffix.lower()](text, outline)
+        try:
+            _READERS[path.suffix.lower()](text, outline)
+        except Exception as error:
+            # The parsers raise what they like on broken input.
+            raise InvalidArgumentError(
+                f"docs must hold documents that can be parsed, got {path}: {type(error).__name__}"
+            ) from error
         yield Document(path.relative_to(docs).as_posix(), text, outline.sections())
