@@ -31,9 +31,9 @@ TWO: Final = "two-section"
 SPLITS: Final = ("train", "test")
 _TWO_OF: Final = 3
 """One question of so many needs two sections."""
-_MOST_OF_A_SECTION: Final = 8
+_MOST_OF_A_SECTION: Final = 12
 """Questions of one section; none has nearly as many where documents are enough, since sections take turns."""
-_MOST_DUPLICATES: Final = 3
+_MOST_DUPLICATES: Final = 5
 """What stands in more files than so many besides its own is boilerplate."""
 
 
@@ -152,18 +152,16 @@ def _not_drawn(facts: list[Fact], fate: _Fate) -> list[Fact]:
 
 def _split(facts: Iterable[Fact], wanted: dict[str, int], rng: np.random.Generator) -> dict[str, str]:
     """Repositories to splits: in random order, the large ones first, each to the split that lacks most."""
-    sections: dict[str, set[tuple[str, int]]] = defaultdict(set)
-    for fact in facts:
-        sections[fact.document.repository].add(fact.place)
-    names = sorted(sections)
+    size = Counter(fact.document.repository for fact in facts)
+    names = sorted(size)
     order = [names[index] for index in rng.permutation(len(names))]
-    order.sort(key=lambda name: -len(sections[name]).bit_length())
+    order.sort(key=lambda name: -size[name].bit_length())
     filled = dict.fromkeys(wanted, 0)
     split_of = {}
     for name in order:
         split = min(wanted, key=lambda own: filled[own] / max(1, wanted[own]))
         split_of[name] = split
-        filled[split] += len(sections[name])
+        filled[split] += size[name]
     return split_of
 
 

@@ -20,7 +20,7 @@ __all__ = ["Casing", "Dropped", "Fact", "capitalised", "facts_of_section"]
 _SENTENCE_END: Final = re.compile(r"(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\betc\.)(?<!\bvs\.)(?<=[.!?])\s+(?=[A-Z`\"(])")
 _LISTED_TERM: Final = re.compile(r"^(?P<term>[\w./-]+(?: [\w./-]+){0,3}) ?(?::| -|-) (?P<description>[A-Za-z].*)$")
 _PRONOUN_FIRST: Final = re.compile(r"(?:This|That|These|Those|It|They|There|Its|Their|Both|Such)\b")
-_SHORT_SECTION: Final = 200
+_SHORT_SECTION: Final = 260
 """Words of a section that is asked for by its heading: all of it fits one passage."""
 _HEADING_SUBJECT: Final = 2
 """Words of such a heading that name something, beside the document's name."""
@@ -60,6 +60,11 @@ _LABEL: Final = re.compile(
 )
 _POINTS_ON: Final = re.compile(r"\b(?:below|above|follow(?:s|ing)?|as shown|here|see|refer(?:red)?)\b", re.IGNORECASE)
 """A sentence that leaves the answer to what stands beside it."""
+_LEAST_CORE: Final = 4
+_ASKING: Final = content_words(
+    "happens meant stands serves know hold demanded expected going able comes done go applies reason part next look way"
+)
+"""Words with which a rule asks, whatever the question is about."""
 _TITLE_WORDS: Final = 4
 _TELLING: Final = 4
 """Words, beyond those of the document's name, by which a question is told from others on the same document."""
@@ -208,13 +213,14 @@ def _fact(
     name = document_name(document, section)
     heading = _named(section.heading)
     known = content_words(name)
-    telling = content_words(core) - known
-    if heading and heading != made.about and (content_words(heading) - known - telling) and len(telling) < _TELLING:
-        context = f"for {_titled(heading, casing)} in {name}"
-        telling |= content_words(heading) - known
-    else:
-        context = f"in {name}"
-    if len(telling) < _TELLING - 1 or len(core.split()) < 4:
+    telling = content_words(core) - known - _ASKING
+    by_heading = bool(heading) and heading == made.about
+    added = content_words(heading) - known - telling
+    context, least = f"in {name}", _HEADING_SUBJECT if by_heading else _TELLING - 1
+    if added and not by_heading and len(telling) < _TELLING:
+        context, least = f"for {_titled(heading, casing)} in {name}", _HEADING_SUBJECT
+        telling |= added
+    if len(telling) < least or len(core.split()) < _LEAST_CORE:
         return None
     return Fact(document, section, support, made, core, _placed(core, context, plain), context)
 
@@ -237,7 +243,7 @@ def _lowered(made: RuleQuestion, casing: Casing) -> str:
     """The question with its subject as inside a sentence."""
     for thing in (made.about, made.answers):
         if thing and thing in made.text:
-            return made.text.replace(thing, casing.inside(thing), 1)
+            return made.text.replace(thing, _titled(thing, casing), 1)
     return made.text
 
 

@@ -10,6 +10,7 @@ from bench.question_form import RuleQuestion, short, stands_alone
 __all__ = ["condition", "condition_behind", "done_for", "instruction", "purpose"]
 
 _NO_VERBS: Final = ("this", "the", "that", "date", "be", "summarize", "conclude")
+_NO_VERB_FORM: Final = re.compile(r"be |\w*[^e]ed |\w+ing ")
 _ENDINGS: Final = r"(?:\w+(?:s|ed|ing|t|n)|be|do)"
 
 
@@ -63,4 +64,4 @@ def purpose(found: re.Match[str]) -> RuleQuestion | None:
 def instruction(found: re.Match[str]) -> RuleQuestion | None:
     """How to reach the end of an instruction."""
     what = short(found["what"])
-    return RuleQuestion(f"how do I {what}") if what and not what.startswith("be ") else None
+    return RuleQuestion(f"how do I {what}") if what and not _NO_VERB_FORM.match(what) else None

@@ -41,7 +41,7 @@ NO_SUBJECT: Final = re.compile(
 )
 _POINTS_ELSEWHERE: Final = re.compile(
     r"\b(?:this|these|those|it|its|they|them|their|we|our|us|above|below|follow|following|previous|latter|former|here|"
-    r"figure|section|example|e\.g|i\.e|same|such)\b",
+    r"figure|section|example|e\.g|i\.e|same|such|one(?! of\b))\b(?!-)",
     re.IGNORECASE,
 )
 _ASIDE: Final = re.compile(r"\s*\([^()]{0,60}\)")

@@ -41,7 +41,7 @@ COPIED = "The Gamma Store keeps every snapshot in encrypted tertiary volumes."
 SHARED = "When the omega watchdog expires twice, the platform restarts all dependent pods."
 """Stands in files of the first four repositories."""
 BOILERPLATE = "The build pipeline requires credentials of the central artifact mirror."
-"""Stands in more files than three."""
+"""Stands in more files than five."""
 
 
 def write_corpus(docs: Path, repositories: int = 8) -> Path:
