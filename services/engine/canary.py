@@ -65,25 +65,17 @@ class WatchedModel:
         self.last_sign_at = time.monotonic()
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
-        """Yield what the engine yields, and note when."""
-        async with contextlib.aclosing(self._measured(request)) as parts:
-            async for part in parts:
-                # A generation that its time limit ended is no sign of life.
-                if isinstance(part, str) or part.finish_reason != "time":
-                    self.last_sign_at = time.monotonic()
-                yield part
-
-    def measure(self, metrics: GenerationMetrics) -> None:
-        """Count generations from now on."""
-        self._metrics = metrics
-
-    async def _measured(self, request: GenerationRequest) -> AsyncGenerator[str | Generated, None]:
-        """Pass on what the engine yields, and count the generation where it is counted."""
-        parts = cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
+        """Yield what the engine yields, note when, and count the generation where it is counted."""
+        # All in one generator: every layer of them is paid for at every token.
         metrics, began, finished = self._metrics, time.perf_counter(), False
         try:
-            async with contextlib.aclosing(parts):
+            async with contextlib.aclosing(
+                cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
+            ) as parts:
                 async for part in parts:
+                    # A generation that its time limit ended is no sign of life.
+                    if isinstance(part, str) or part.finish_reason != "time":
+                        self.last_sign_at = time.monotonic()
                     if metrics is not None and isinstance(part, Generated):
                         finished = True
                         metrics.finished(request.kind, part, time.perf_counter() - began)
@@ -96,6 +88,10 @@ class WatchedModel:
             if metrics is not None and not finished:
                 metrics.failed(request.kind, error)
             raise
+
+    def measure(self, metrics: GenerationMetrics) -> None:
+        """Count generations from now on."""
+        self._metrics = metrics
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text."""
