@@ -1,4 +1,4 @@
-"""Metrics: the name of each, and the endpoint from which Prometheus reads those of one process.
+"""Metrics: the name of each, and those of one process. :mod:`argo.metric_endpoint` serves them to Prometheus.
 
 OpenTelemetry's names come first (`rpc.*`, `gen_ai.*`, spelled as Prometheus spells them); what is ARGO's own begins
 with `argo_`. All are declared here and nowhere else. No label holds text, an id or an address, so the number of series
@@ -7,15 +7,12 @@ is bounded by what the code can do, whatever is asked.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from argo import __version__
-from argo.errors import ArgoError
 
 if TYPE_CHECKING:
     from prometheus_client import Counter, Gauge, Histogram
@@ -69,10 +66,7 @@ __all__ = [
     "TIME_TO_FIRST_TOKEN",
     "TWO_THRESHOLDS",
     "Declared",
-    "Endpoint",
-    "EndpointError",
     "Metrics",
-    "oom_kills",
 ]
 
 
@@ -102,9 +96,6 @@ _TOKEN_S: Final = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.0
 _SEARCH_S: Final = (0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0)
 _COUNT: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0)
 _SHARE: Final = tuple(n / 10 for n in range(11))
-
-_OWN_GROUP: Final = Path("/proc/self/cgroup")
-_GROUPS: Final = Path("/sys/fs/cgroup")
 
 BUILD: Final = Declared("argo_build_info", "Always 1; the labels say what runs.", ("service", "version"))
 
@@ -240,10 +231,6 @@ DECLARED: Final = tuple(value for value in list(vars().values()) if isinstance(v
 """All of them, in the order of this page."""
 
 
-class EndpointError(ArgoError):
-    """The address for metrics cannot be listened on."""
-
-
 class Metrics:
     """The metrics of one process: makes each when it is first asked for, and gives the same one afterwards.
 
@@ -301,58 +288,3 @@ class _Collector:
 
     def collect(self) -> Iterable[Metric]:
         return self._read()
-
-
-class Endpoint:
-    """Serves the metrics of this process over HTTP at /metrics, from a thread of its own, until it is closed.
-
-    Args:
-        metrics: What is served; the process's own figures (memory, processor time, start) are added.
-        host: Address to listen on.
-        port: 0 takes any free one.
-
-    Raises:
-        EndpointError: The address is in use or not ours.
-    """
-
-    def __init__(self, metrics: Metrics, host: str, port: int) -> None:
-        import prometheus_client
-
-        # A second series for each, with the time at which it began, which nothing here reads.
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-        prometheus_client.ProcessCollector(registry=metrics.registry)
-        prometheus_client.GCCollector(registry=metrics.registry)
-        metrics.collect(oom_kills)
-        try:
-            self._server, self._thread = prometheus_client.start_http_server(port, host, metrics.registry)
-        except OSError as error:
-            raise EndpointError(
-                f"metrics cannot listen on {host}:{port}: {error.strerror or error}; set metrics_port to a free one, "
-                "or leave it unset"
-            ) from None
-        self.port = int(self._server.server_port)
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-def oom_kills(own: Path = _OWN_GROUP, groups: Path = _GROUPS) -> Iterator[Metric]:
-    """Kills that the kernel counts in this process's control group (version 2), which is its container's.
-
-    Args:
-        own: File that says which group it is.
-        groups: Where groups are.
-
-    Yields:
-        The counter; nothing where there is no such group.
-    """
-    from prometheus_client.core import CounterMetricFamily
-
-    with contextlib.suppress(OSError, ValueError):
-        group = own.read_text().rpartition("::")[2].strip().lstrip("/")
-        events = dict(line.split() for line in (groups / group / "memory.events").read_text().splitlines())
-        if "oom_kill" in events:
-            yield CounterMetricFamily(OOM_KILLS.name, OOM_KILLS.help, value=int(events["oom_kill"]))

@@ -23,7 +23,8 @@ from grpc_reflection.v1alpha import reflection
 
 from argo import __version__
 from argo.errors import ArgoError
-from argo.metric import Endpoint, Metrics
+from argo.metric import Metrics
+from argo.metric_endpoint import Endpoint
 from argo.rpc import ErrorInterceptor, server_options
 from argo.settings import ServerSettings, TelemetrySettings, load
 from argo.telemetry import Telemetry, configure

@@ -16,8 +16,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from argo.errors import ArgoError, InvalidArgumentError
-from argo.metric import BUILD, DECLARED, QUESTION_DURATION, RPC_SERVER_DURATION, Endpoint, EndpointError, Metrics
-from argo.metric import oom_kills as read_oom_kills
+from argo.metric import BUILD, DECLARED, QUESTION_DURATION, RPC_SERVER_DURATION, Metrics
+from argo.metric_endpoint import Endpoint, EndpointError
+from argo.metric_endpoint import oom_kills as read_oom_kills
 from argo.rpc import Caller, ErrorInterceptor, channel
 from argo.server import Service, start
 from argo.settings import ServerSettings
