@@ -78,10 +78,10 @@ if TYPE_CHECKING:
         StepStarted,
         SubqueryEvent,
     )
-    from argo.rpc import TlsFiles
     from argo.service import HealthReport, OrchestratorInfo, ServiceHealth
     from argo.settings import TelemetrySettings
     from argo.telemetry import Telemetry, configure
+    from argo.tls import TlsFiles
 
 _HOMES = {
     "argo.blocking": ("BlockingClient",),
@@ -140,7 +140,7 @@ _HOMES = {
         "StepStarted",
         "SubqueryEvent",
     ),
-    "argo.rpc": ("TlsFiles",),
+    "argo.tls": ("TlsFiles",),
     "argo.service": ("HealthReport", "OrchestratorInfo", "ServiceHealth"),
     "argo.settings": ("TelemetrySettings",),
     "argo.telemetry": ("Telemetry", "configure"),

@@ -32,9 +32,9 @@ from argo.result import (
     SessionStatus,
     SessionSummary,
 )
-from argo.rpc import TlsFiles
 from argo.service import HealthReport, OrchestratorInfo
 from argo.telemetry import Telemetry
+from argo.tls import TlsFiles
 
 __all__ = ["BlockingClient"]
 

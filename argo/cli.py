@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from argo import __version__
-from argo.command import document, health, policy, session, trace
+from argo.command import document, health, policy, session, token, trace
 from argo.command.ask import ask
 from argo.command.context import Stack
 
@@ -48,6 +48,7 @@ app.add_typer(session.app, name="sessions")
 app.command(epilog="Example:  argo health --wait 30 && argo ask ...")(health.health)
 app.command()(health.info)
 app.add_typer(trace.app, name="trace")
+app.add_typer(token.app, name="token")
 
 
 def _version(wanted: bool) -> None:

@@ -35,11 +35,11 @@ from argo.result import (
     SessionStatus,
     SessionSummary,
 )
-from argo.rpc import TlsFiles
 from argo.service import HealthReport, OrchestratorInfo
 from argo.settings import ClientSettings, load
-from argo.target import addresses, check_target
+from argo.target import addresses, check_target, is_loopback
 from argo.telemetry import Telemetry, tracer
+from argo.tls import TlsFiles
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, retriever_pb2, retriever_pb2_grpc, types_pb2
 
 __all__ = ["Client", "Connecting"]
@@ -52,7 +52,6 @@ _HEALTH_INTERVAL_S: Final = 0.1
 _SESSIONS_PAGE: Final = 100
 _SESSION_ID_BYTES: Final = 8
 """Short enough to be typed, and with 2**64 values never met twice."""
-_LOOPBACK: Final = ("127.", "localhost:", "[::1]:", "unix:")
 
 
 class Client:
@@ -482,7 +481,7 @@ class Connecting:
         if tls is None and settings.tls_ca is not None:
             tls = TlsFiles(settings.tls_ca, settings.tls_certificate, settings.tls_key)
         every = [*addresses(target), *addresses(retriever_target)]
-        exposed = [address for address in every if not address.startswith(_LOOPBACK)]
+        exposed = [address for address in every if not is_loopback(address)]
         if token and tls is None and exposed:
             raise InvalidArgumentError(f"token needs TLS, or it would be sent in the clear to {exposed[0]}")
         return self._make(

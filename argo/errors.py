@@ -81,6 +81,11 @@ class ResourceExhaustedError(ArgoError):
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """Seconds after which trying again makes sense; None where that is not known, or never helps."""
+
 
 class UnavailableError(ArgoError):
     """A peer is down or not yet serving; the channel's retry policy has already tried again."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from argo.rpc import Caller, TlsFiles, channel
+from argo.rpc import Caller, channel
 from argo.target import addresses, is_replicated
 from argo.telemetry import Telemetry
+from argo.tls import TlsFiles
 
 __all__ = ["Replicas"]
 

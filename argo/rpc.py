@@ -10,11 +10,10 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import grpc
@@ -31,16 +30,18 @@ from argo.errors import (
     UnavailableError,
     error_class,
 )
+from argo.guard import Guard, forwarded_tenant
+from argo.identity import TENANT_KEY, current_tenant, set_identity
 from argo.server_metric import CallTimes, measured_streaming, measured_unary
 from argo.server_span import traced_streaming, traced_unary
 from argo.target import addresses, grpc_name, is_replicated
 from argo.telemetry import Telemetry, tracer
+from argo.tls import RotatingChannel, TlsFiles
 
 __all__ = [
     "Caller",
     "ErrorInterceptor",
     "Stopwatch",
-    "TlsFiles",
     "channel",
     "channel_options",
     "error_from_rpc",
@@ -56,6 +57,8 @@ _RETRIED_SERVICES: Final = ("argo.v1.DecomposerService", "argo.v1.RetrieverServi
 _RETRIED_ORCHESTRATOR_METHODS: Final = ("GetSession", "ListSessions", "GetPolicy", "GetInfo")
 _MARK: Final = "argo-error"
 """Trailing metadata on every error that a service raised, so that gRPC's own statuses can be told from them."""
+_RETRY_AFTER: Final = "argo-retry-after-ms"
+"""Trailing metadata on RESOURCE_EXHAUSTED: when trying again makes sense."""
 _MARGIN_S: Final = 0.005
 """Taken off a deadline at each hop, so that the inner call ends before the outer one."""
 
@@ -135,36 +138,6 @@ def server_options(connection_age_s: float | None = None) -> list[tuple[str, int
     ]
 
 
-@dataclass(frozen=True)
-class TlsFiles:
-    """PEM files for TLS towards a server: the authority, and for mutual TLS the client's own pair."""
-
-    ca: Path
-    certificate: Path | None = None
-    key: Path | None = None
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files.
-
-        Raises:
-            InvalidArgumentError: A file cannot be read, or only one of certificate and key is given.
-        """
-        if (self.certificate is None) != (self.key is None):
-            raise InvalidArgumentError("tls_certificate and tls_key must be given together, got only one of them")
-        return grpc.ssl_channel_credentials(
-            _read("tls_ca", self.ca),
-            _read("tls_key", self.key) if self.key else None,
-            _read("tls_certificate", self.certificate) if self.certificate else None,
-        )
-
-
-def _read(field: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidArgumentError(f"{field} must be a readable PEM file, got {path}: {error.strerror}") from None
-
-
 def channel(target: str, tls: TlsFiles | None = None, *, by_health: bool | None = None) -> grpc.aio.Channel:
     """Open a channel; it connects on first use and reconnects by itself.
 
@@ -179,7 +152,10 @@ def channel(target: str, tls: TlsFiles | None = None, *, by_health: bool | None 
         if len(listed := addresses(target)) > 1:
             # gRPC would verify the list itself as a name; each in it is to show a certificate for the first address.
             options.append(("grpc.default_authority", listed[0]))
-        return grpc.aio.secure_channel(grpc_name(target), tls.credentials(), options=options)
+        name = grpc_name(target)
+        return RotatingChannel(
+            tls, lambda credentials: grpc.aio.secure_channel(name, credentials, options=options)
+        ).as_channel()
     return grpc.aio.insecure_channel(grpc_name(target), options=options)
 
 
@@ -201,7 +177,17 @@ def error_from_rpc(error: grpc.aio.AioRpcError, method: str, target: str, timeou
         direction = "request" if details.startswith(("Sent", "CLIENT: Sent", "SERVER: Received")) else "reply"
         bound_bytes = limits.REQUEST_BYTES if direction == "request" else limits.REPLY_BYTES
         return ResourceExhaustedError(f"{method}: the {direction} is over its limit of {bound_bytes} bytes: {details}")
-    return cls(details or f"{method} failed with {code.name}")
+    message = details or f"{method} failed with {code.name}"
+    if cls is ResourceExhaustedError:
+        return ResourceExhaustedError(message, _retry_after_s(error))
+    return cls(message)
+
+
+def _retry_after_s(error: grpc.aio.AioRpcError) -> float | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == _RETRY_AFTER and str(value).isdigit():
+            return int(value) / 1000
+    return None
 
 
 def _said_by_argo(error: grpc.aio.AioRpcError) -> bool:
@@ -264,6 +250,8 @@ class Caller:
             metadata.extend(carrier.items())
         if self._token:
             metadata.append(("authorization", f"Bearer {self._token}"))
+        if tenant := current_tenant():
+            metadata.append((TENANT_KEY, tenant))
         call = _Call(span, tuple(metadata) or None)
         started = time.perf_counter()
         try:
@@ -355,10 +343,14 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     Args:
         default_deadline_s: Seconds that a call without a deadline may take.
         telemetry: Where the span of each call goes; None for nowhere.
+        guard: Who may call; None for everybody.
     """
 
-    def __init__(self, default_deadline_s: float, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self, default_deadline_s: float, telemetry: Telemetry | None = None, guard: Guard | None = None
+    ) -> None:
         self._default_deadline_s = default_deadline_s
+        self._guard = guard
         self._telemetry = telemetry if telemetry is not None and telemetry.enabled else None
         self._times: CallTimes | None = None
         if telemetry is not None and telemetry.metrics is not None:
@@ -392,7 +384,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 if handler.request_streaming
                 else grpc.unary_stream_rpc_method_handler
             )
-            behaviour = self._streaming(behaviour, method)
+            behaviour = self._streaming(_checked(behaviour, handler), method)
             if self._times is not None:
                 behaviour = measured_streaming(behaviour, method, self._times)
             if self._telemetry is not None:
@@ -404,7 +396,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 if handler.request_streaming
                 else grpc.unary_unary_rpc_method_handler
             )
-            behaviour = self._unary(behaviour, method)
+            behaviour = self._unary(_checked(behaviour, handler), method)
             if self._times is not None:
                 behaviour = measured_unary(behaviour, method, self._times)
             if self._telemetry is not None:
@@ -413,7 +405,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             "grpc.RpcMethodHandler[Any, Any]",
             make(
                 behaviour,
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=_safe(handler.request_deserializer),
                 response_serializer=handler.response_serializer,
             ),
         )
@@ -423,6 +415,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             clock = asyncio.timeout(self._default_deadline_s)
             watch = Stopwatch()
             try:
+                self._admit(context, method)
                 # gRPC cancels the handler when a caller's own deadline passes; only its absence needs a clock of ours.
                 if context.time_remaining() is not None:
                     return _timed(await behaviour(request, context), watch)
@@ -435,16 +428,22 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     def _streaming(self, behaviour: Any, method: str) -> Any:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            replies = behaviour(request, context)
             clock = asyncio.timeout(self._default_deadline_s if context.time_remaining() is None else None)
             try:
-                async with clock, contextlib.aclosing(replies):
+                self._admit(context, method)
+                async with clock, contextlib.aclosing(behaviour(request, context)) as replies:
                     async for reply in replies:
                         yield reply
             except Exception as error:
                 await self._abort(self._blamed(error, clock), context, method)
 
         return handle
+
+    def _admit(self, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
+        """Let the caller in, and note who it is; raises where it may not."""
+        identity = forwarded_tenant(context) if self._guard is None else self._guard.admit(context, method)
+        if identity is not None:
+            set_identity(identity)
 
     def _blamed(self, error: Exception, clock: asyncio.Timeout) -> Exception:
         # A TimeoutError from inside a service, with our clock still running, is that service's bug.
@@ -456,12 +455,55 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     async def _abort(self, error: Exception, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
         if isinstance(error, ArgoError):
-            await context.abort(error.code, error.message, ((_MARK, "1"),))
+            await context.abort(error.code, error.message, _trailers(error))
         if isinstance(error, grpc.aio.AbortError | grpc.aio.UsageError):
             raise error
         reference = secrets.token_hex(4)
         _LOG.error("%s failed, reference %s", method, reference, exc_info=error)
         await context.abort(grpc.StatusCode.INTERNAL, f"internal error, reference {reference}")
+
+
+def _trailers(error: ArgoError) -> tuple[tuple[str, str], ...]:
+    marked = ((_MARK, "1"),)
+    after_s = error.retry_after_s if isinstance(error, ResourceExhaustedError) else None
+    return marked if after_s is None else (*marked, (_RETRY_AFTER, str(math.ceil(after_s * 1000))))
+
+
+class _Malformed:
+    """What stands in for a message that is none."""
+
+
+def _safe(deserialise: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A deserialiser that does not raise: inside gRPC that would end in INTERNAL, or in a call that nobody ends."""
+    if deserialise is None:
+        return None
+
+    def safe(data: bytes) -> Any:
+        try:
+            return deserialise(data)
+        except Exception:
+            # Protocol Buffers' own error, and what the C library raises beside it; the message has no text to show.
+            return _Malformed()
+
+    return safe
+
+
+def _checked(behaviour: Any, handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
+    """A handler that is not called with a message that is none."""
+
+    def check(request: Any) -> Any:
+        if isinstance(request, _Malformed):
+            raise InvalidArgumentError("the message must be the method's own in Protocol Buffers, got other bytes")
+        return request
+
+    async def check_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield check(request)
+
+    def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        return behaviour(check_each(request) if handler.request_streaming else check(request), context)
+
+    return call
 
 
 def _timed(reply: Any, watch: Stopwatch) -> Any:

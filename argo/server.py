@@ -27,6 +27,7 @@ from argo.metric import Metrics
 from argo.metric_endpoint import Endpoint
 from argo.rpc import ErrorInterceptor, server_options
 from argo.settings import ServerSettings, TelemetrySettings, load
+from argo.target import is_loopback
 from argo.telemetry import Telemetry, configure
 from argo.v1 import types_pb2
 
@@ -137,9 +138,11 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
 
     Raises:
         BindError: The address is in use or not ours.
+        InvalidArgumentError: The files for TLS or of the tokens are wrong.
         EndpointError: That of the metrics is.
     """
-    interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(settings.default_deadline_s, telemetry)]
+    tls, guard = settings.tls(), settings.guard()
+    interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(settings.default_deadline_s, telemetry, guard)]
     server = grpc.aio.server(interceptors=interceptors, options=cast("Any", server_options(settings.connection_age_s)))
     service.add_to(server)
     healths = health.aio.HealthServicer()
@@ -147,11 +150,13 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
     reflection.enable_server_reflection((service.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     address = f"{settings.host}:{settings.port}"
     try:
-        port = server.add_insecure_port(address)
+        port = server.add_insecure_port(address) if tls is None else server.add_secure_port(address, tls.credentials())
     except RuntimeError:
         raise BindError(
             f"{service.name} cannot listen on {address}: the address is in use or not this host's"
         ) from None
+    if tls is None and not is_loopback(settings.host):
+        _LOG.warning("%s listens on %s without TLS: whoever reaches it may call it", service.name, address)
     endpoint: Endpoint | None = None
     if settings.metrics_port is not None and telemetry.metrics is not None:
         endpoint = Endpoint(telemetry.metrics, settings.metrics_host, settings.metrics_port)

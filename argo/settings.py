@@ -16,6 +16,10 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from argo.errors import InvalidArgumentError
+from argo.guard import Guard
+from argo.target import is_loopback
+from argo.tls import ServerTls
+from argo.token import TokenBook
 
 __all__ = ["ClientSettings", "ServerSettings", "SettingsError", "TelemetrySettings", "load"]
 
@@ -53,8 +57,60 @@ class ServerSettings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     """Port of this service's metrics for Prometheus, under /metrics; 0 takes any free one, unset serves none."""
 
+    tls_certificate: Path | None = None
+    """PEM file of this server's certificate, with what leads to its authority; turns TLS on. Followed when renewed."""
+
+    tls_key: Path | None = None
+    """PEM file of the key that belongs to it."""
+
+    tls_client_ca: Path | None = None
+    """PEM file of the authority of clients; turns mutual TLS on: a client without a certificate of it is cut off."""
+
+    tls_peer_names: str = ""
+    """Names in a client's certificate, parted by commas, that are services and need no token, such as orchestrator."""
+
+    token_file: Path | None = None
+    """File of the bearer tokens that are accepted, as `argo token` writes it; unset asks nobody for one."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe log record that is written."""
+
+    def tls(self) -> ServerTls | None:
+        """The files for TLS; None for connections in the clear.
+
+        Raises:
+            SettingsError: They are given in part, or something else is set that needs them.
+        """
+        prefix = str(self.model_config.get("env_prefix", ""))
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise SettingsError(
+                f"{prefix}TLS_CERTIFICATE and {prefix}TLS_KEY must be given together, got only one of them"
+            )
+        if self.tls_certificate is None or self.tls_key is None:
+            if self.tls_client_ca is not None:
+                raise SettingsError(f"{prefix}TLS_CLIENT_CA needs {prefix}TLS_CERTIFICATE and {prefix}TLS_KEY")
+            if self.tls_peer_names:
+                raise SettingsError(f"{prefix}TLS_PEER_NAMES needs {prefix}TLS_CLIENT_CA")
+            if self.token_file is not None and not is_loopback(self.host):
+                raise SettingsError(
+                    f"{prefix}TOKEN_FILE on {self.host} needs {prefix}TLS_CERTIFICATE and {prefix}TLS_KEY: a token"
+                    f" in the clear can be read on its way; only a loopback {prefix}HOST does without"
+                )
+            return None
+        if self.tls_peer_names and self.tls_client_ca is None:
+            raise SettingsError(f"{prefix}TLS_PEER_NAMES needs {prefix}TLS_CLIENT_CA")
+        return ServerTls(self.tls_certificate, self.tls_key, self.tls_client_ca)
+
+    def guard(self) -> Guard | None:
+        """Who may call; None where everybody may.
+
+        Raises:
+            InvalidArgumentError: The token file is wrong.
+        """
+        names = [name.strip() for name in self.tls_peer_names.split(",") if name.strip()]
+        if self.token_file is None and not names:
+            return None
+        return Guard(None if self.token_file is None else TokenBook(self.token_file), names)
 
 
 class TelemetrySettings(BaseSettings):

@@ -7,7 +7,7 @@ from typing import Final
 
 from argo.errors import InvalidArgumentError
 
-__all__ = ["addresses", "check_target", "grpc_name", "is_replicated"]
+__all__ = ["addresses", "check_target", "grpc_name", "is_loopback", "is_replicated"]
 
 _SCHEMES: Final = ("unix:", "dns:", "ipv4:", "ipv6:")
 _PORTS: Final = range(1, 65536)
@@ -75,3 +75,16 @@ def grpc_name(target: str) -> str:
     if len(listed) == 1 or target.startswith(_SCHEMES):
         return target
     return f"ipv{_ip_version(listed[0])}:{target}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host, given as a name, an address, host:port or a Unix socket."""
+    if host.startswith("unix:") or host == "localhost" or host.startswith("localhost:"):
+        return True
+    bare = host[1:].partition("]")[0] if host.startswith("[") else host
+    for text in (bare, bare.rpartition(":")[0]):
+        try:
+            return ipaddress.ip_address(text).is_loopback
+        except ValueError:
+            continue
+    return False

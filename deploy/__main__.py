@@ -10,6 +10,7 @@ from pathlib import Path
 
 from argo.errors import ArgoError, InvalidArgumentError
 from argo.settings import load
+from deploy import certificates
 from deploy.ask import Question
 from deploy.launcher import Launcher
 from deploy.plan import StackPlan
@@ -40,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--json", action="store_true", help="print events as JSON lines")
     env = commands.add_parser("env", parents=[docs, replicas], help="print the environment that each service is given")
     env.add_argument("--json", action="store_true", help="as one JSON object")
+    certificates = commands.add_parser(
+        "certificates", help="make an authority and a certificate for each service, or renew the certificates"
+    )
+    certificates.add_argument("--out", type=_path, required=True, help="folder; its authority is kept when it is there")
+    certificates.add_argument("--host", action="append", help="name or address of a service; may be repeated")
+    certificates.add_argument("--days", type=int, default=90, help="validity of the certificates (default: 90)")
     return parser
 
 
@@ -66,6 +73,8 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     terminal = Terminal()
     try:
+        if options.command == "certificates":
+            return certificates.write(options.out, options.host or (), options.days, terminal)
         settings = load(DeploySettings)
         if getattr(options, "replicas", None) is not None:
             settings = settings.model_copy(update={"replicas": options.replicas})

@@ -98,8 +98,10 @@ class Peers:
     """
 
     def __init__(self, settings: OrchestratorSettings, telemetry: Telemetry) -> None:
+        tls = settings.peer_tls()
+        token = None if settings.peer_token is None else settings.peer_token.get_secret_value()
         self._replicas = {
-            name: Replicas(check_target(f"{name}_target", target), telemetry)
+            name: Replicas(check_target(f"{name}_target", target), telemetry, tls=tls, token=token)
             for name, target in (
                 ("decomposer", settings.decomposer_target),
                 ("retriever", settings.retriever_target),

@@ -22,6 +22,7 @@ from orchestrator.policy_upkeep import PolicyUpkeep
 from orchestrator.servicer import OrchestratorServicer
 from orchestrator.session import SessionStore
 from orchestrator.settings import OrchestratorSettings
+from orchestrator.tenant import TenantSessions
 
 __all__ = ["Orchestrator"]
 
@@ -48,7 +49,8 @@ class Orchestrator(Service):
         self._store = store
         self._peers = Peers(settings, telemetry)
         self._upkeep = PolicyUpkeep(settings.tracker, settings.policy_file)
-        self._servicer = OrchestratorServicer(settings, self._upkeep, self._peers, store, telemetry, self.info)
+        sessions = TenantSessions(store)
+        self._servicer = OrchestratorServicer(settings, self._upkeep, self._peers, sessions, telemetry, self.info)
         self._watch: asyncio.Task[None] | None = None
 
     def add_to(self, server: grpc.aio.Server) -> None:

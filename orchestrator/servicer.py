@@ -34,6 +34,7 @@ from orchestrator.session import SessionRecord, SessionStatus, SessionStore
 from orchestrator.session_view import list_reply, list_status, session_reply
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.strategy import STRATEGIES
+from orchestrator.tenant import TenantQuota
 
 __all__ = ["OrchestratorServicer"]
 
@@ -73,6 +74,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._telemetry = telemetry
         self._describe = describe
         self._running = 0
+        self._quota = TenantQuota(settings.tenant_rate, settings.tenant_burst, settings.tenant_running)
         self._metrics: QuestionMetrics | None = None
         if telemetry.metrics is not None:
             self._metrics = QuestionMetrics(telemetry.metrics, lambda: self._running)
@@ -169,11 +171,12 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             raise ResourceExhaustedError(
                 f"{self._running} questions are running, the most that this orchestrator takes; try again later"
             )
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
+        with self._quota.taken():
+            self._running += 1
+            try:
+                yield
+            finally:
+                self._running -= 1
 
     async def _events(
         self, question: Question, recorded: SessionRecord | None

@@ -9,11 +9,24 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from argo.v1 import orchestrator_pb2, session_pb2
 
-__all__ = ["SessionPage", "SessionRecord", "SessionStatus", "SessionStore"]
+__all__ = ["SCOPE_END", "SessionPage", "SessionRecord", "SessionStatus", "SessionStore", "in_scope", "shown_id"]
+
+SCOPE_END: Final = "/"
+"""Parts a tenant's name from the id that it gave; neither may hold it."""
+
+
+def shown_id(stored_id: str) -> str:
+    """The id as its tenant knows it."""
+    return stored_id.rpartition(SCOPE_END)[2]
+
+
+def in_scope(stored_id: str, scope: str) -> bool:
+    """Whether a stored id is of a scope: a tenant's name with SCOPE_END behind it, or empty for those of no tenant."""
+    return stored_id.startswith(scope) if scope else SCOPE_END not in stored_id
 
 
 class SessionStatus(enum.StrEnum):
@@ -90,8 +103,8 @@ class SessionStore(Protocol):
     async def get(self, session_id: str) -> SessionRecord:
         """The whole record. Raises NotFoundError for an unknown id."""
 
-    async def list(self, page_size: int, page_token: str, status: SessionStatus | None) -> SessionPage:
-        """A page of sessions. Raises InvalidArgumentError for a token that is not one of this store's."""
+    async def list(self, page_size: int, page_token: str, status: SessionStatus | None, scope: str = "") -> SessionPage:
+        """A page of the sessions :func:`in_scope`. Raises InvalidArgumentError for a token that is not this store's."""
 
     async def delete(self, session_id: str) -> None:
         """Forget a session. Raises NotFoundError, or NotReadyError while it runs."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 from argo.errors import AlreadyExistsError, ArgoError, NotFoundError, NotReadyError, UnavailableError
 from argo.v1 import orchestrator_pb2, session_pb2
 from orchestrator import session_script as scripts
-from orchestrator.session import SessionPage, SessionRecord, SessionStatus
+from orchestrator.session import SessionPage, SessionRecord, SessionStatus, in_scope, shown_id
 from orchestrator.session_page import FIRST_PAGE, decode_token, encode_token
 from orchestrator.session_server import SessionServer
 
@@ -154,7 +154,9 @@ class RedisSessionStore:
             owner, lease_ms = reply[1].decode(), int(reply[2])
             renewed = lease_before_ms is not None and lease_ms > lease_before_ms
             if outcome != SessionStatus.RUNNING or owner == self._owner or renewed:
-                raise NotReadyError(f"session {session_id} is {outcome}; only an interrupted one can be resumed")
+                raise NotReadyError(
+                    f"session {shown_id(session_id)} is {outcome}; only an interrupted one can be resumed"
+                )
             lease_before_ms = lease_ms
             await asyncio.sleep(min(self._beat_s / 2, lease_ms / 1000 + 0.001))
 
@@ -165,8 +167,8 @@ class RedisSessionStore:
             raise _unknown(session_id)
         return _record(session_id, fields)
 
-    async def list(self, page_size: int, page_token: str, status: SessionStatus | None) -> SessionPage:
-        """A page of sessions, newest first."""
+    async def list(self, page_size: int, page_token: str, status: SessionStatus | None, scope: str = "") -> SessionPage:
+        """A page of the sessions in scope, newest first."""
         before = decode_token(page_token)
         self._check_open()
         found: list[SessionRecord] = []
@@ -174,7 +176,11 @@ class RedisSessionStore:
         most = "+inf" if before == FIRST_PAGE else repr(before[0])
         while len(found) <= page_size:
             entries = await self._server.newest(f"{self._prefix}:created", most, offset, chunk)
-            ids = [member for member, created in entries if before == FIRST_PAGE or (created, member) < before]
+            ids = [
+                member
+                for member, created in entries
+                if in_scope(member, scope) and (before == FIRST_PAGE or (created, member) < before)
+            ]
             rows = await self._server.fields([f"{self._prefix}:session:{member}" for member in ids], [*_SHOWN])
             # One that has just expired is still in the index, without fields.
             records = [_record(member, row) for member, row in zip(ids, rows, strict=True) if row]
@@ -192,7 +198,7 @@ class RedisSessionStore:
         if not status:
             raise _unknown(session_id)
         if status == SessionStatus.RUNNING:
-            raise NotReadyError(f"session {session_id} is running; cancel it before deleting it")
+            raise NotReadyError(f"session {shown_id(session_id)} is running; cancel it before deleting it")
 
     async def _run(self, script: str, *arguments: str | bytes | int | float) -> Any:
         self._check_open()
@@ -237,9 +243,9 @@ class RedisSessionStore:
 
     def _check(self, session_id: str, outcome: str) -> None:
         if outcome == "lost":
-            raise AlreadyExistsError(f"session {session_id} has been taken over by another orchestrator")
+            raise AlreadyExistsError(f"session {shown_id(session_id)} has been taken over by another orchestrator")
         if outcome == "gone":
-            raise UnavailableError(f"session {session_id} is gone from the session store {self._server.name}")
+            raise UnavailableError(f"session {shown_id(session_id)} is gone from the session store {self._server.name}")
 
     async def _live(self) -> None:
         # Asked each time: a cancellation that meets a time-out inside the client can be lost.
@@ -264,7 +270,7 @@ class RedisSessionStore:
 
 
 def _unknown(session_id: str) -> NotFoundError:
-    return NotFoundError(f"session_id {session_id!r} is not known here")
+    return NotFoundError(f"session_id {shown_id(session_id)!r} is not known here")
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[str, bytes]:

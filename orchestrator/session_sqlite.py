@@ -9,7 +9,7 @@ from typing import Final
 
 from argo.errors import NotFoundError, NotReadyError
 from argo.v1 import orchestrator_pb2, session_pb2
-from orchestrator.session import SessionPage, SessionRecord, SessionStatus
+from orchestrator.session import SCOPE_END, SessionPage, SessionRecord, SessionStatus, shown_id
 from orchestrator.session_file import SessionFile
 from orchestrator.session_page import decode_token, encode_token
 
@@ -123,7 +123,7 @@ class SqliteSessionStore:
             record = _read(db, session_id)
             if record.status is not SessionStatus.INTERRUPTED:
                 raise NotReadyError(
-                    f"session {session_id} is {record.status.value}; only an interrupted one can be resumed"
+                    f"session {shown_id(session_id)} is {record.status.value}; only an interrupted one can be resumed"
                 )
             self._touch(db, session_id, "status = 'running', resumed = resumed + 1")
             return record
@@ -134,15 +134,16 @@ class SqliteSessionStore:
         """The whole record."""
         return await self._file.run(lambda db: _read(db, session_id))
 
-    async def list(self, page_size: int, page_token: str, status: SessionStatus | None) -> SessionPage:
-        """A page of sessions, newest first."""
+    async def list(self, page_size: int, page_token: str, status: SessionStatus | None, scope: str = "") -> SessionPage:
+        """A page of the sessions in scope, newest first."""
         before = decode_token(page_token)
 
         def work(db: sqlite3.Connection) -> SessionPage:
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM session WHERE (created_at_s, session_id) < (?, ?)"
-                " AND (? IS NULL OR status = ?) ORDER BY created_at_s DESC, session_id DESC LIMIT ?",
-                (*before, status, status, page_size + 1),
+                " AND (? IS NULL OR status = ?) AND substr(session_id, 1, instr(session_id, ?)) = ?"
+                " ORDER BY created_at_s DESC, session_id DESC LIMIT ?",
+                (*before, status, status, SCOPE_END, scope, page_size + 1),
             ).fetchall()
             records = [_record(row, ()) for row in rows[:page_size]]
             more = len(rows) > page_size
@@ -156,7 +157,7 @@ class SqliteSessionStore:
 
         def work(db: sqlite3.Connection) -> None:
             if _read(db, session_id).status is SessionStatus.RUNNING:
-                raise NotReadyError(f"session {session_id} is running; cancel it before deleting it")
+                raise NotReadyError(f"session {shown_id(session_id)} is running; cancel it before deleting it")
             db.execute("DELETE FROM session WHERE session_id = ?", (session_id,))
 
         await self._file.run(work)
@@ -193,7 +194,7 @@ class SqliteSessionStore:
 def _read(db: sqlite3.Connection, session_id: str) -> SessionRecord:
     row = db.execute(f"SELECT {_COLUMNS} FROM session WHERE session_id = ?", (session_id,)).fetchone()
     if row is None:
-        raise NotFoundError(f"session_id {session_id!r} is not known here")
+        raise NotFoundError(f"session_id {shown_id(session_id)!r} is not known here")
     steps = db.execute("SELECT record FROM step WHERE session_id = ? ORDER BY step_index", (session_id,)).fetchall()
     return _record(row, steps)
 

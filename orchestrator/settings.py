@@ -9,7 +9,9 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from argo import limits
-from argo.settings import ServerSettings
+from argo.settings import ServerSettings, SettingsError
+from argo.target import addresses, is_loopback
+from argo.tls import TlsFiles
 
 __all__ = ["OrchestratorSettings"]
 
@@ -30,6 +32,18 @@ class OrchestratorSettings(ServerSettings):
 
     synthesizer_target: str = "127.0.0.1:50054"
     """Address of the synthesizer."""
+
+    peer_tls_ca: Path | None = None
+    """PEM file of the authority of the three services; turns TLS towards them on. Followed when renewed."""
+
+    peer_tls_certificate: Path | None = None
+    """PEM file of this orchestrator's own certificate, for mutual TLS."""
+
+    peer_tls_key: Path | None = None
+    """PEM file of the key that belongs to it."""
+
+    peer_token: SecretStr | None = None
+    """Bearer token of role service for the three services, where they ask for one; not needed with mutual TLS."""
 
     session_path: Path = Path(".argo/sessions.db")
     """SQLite file of the sessions; one orchestrator owns it. Unused with `session_url`."""
@@ -93,8 +107,36 @@ class OrchestratorSettings(ServerSettings):
     max_running: int = Field(default=256, ge=1, le=10_000)
     """Questions answered at once; more are refused with RESOURCE_EXHAUSTED."""
 
+    tenant_rate: float | None = Field(default=None, gt=0, le=100_000)
+    """Questions a second that a tenant may ask in the long run; None for no bound."""
+
+    tenant_burst: int = Field(default=20, ge=1, le=100_000)
+    """Questions that a tenant may ask at once after a pause, where `tenant_rate` is set."""
+
+    tenant_running: int | None = Field(default=None, ge=1, le=10_000)
+    """Questions of one tenant answered at once; None for no bound besides `max_running`."""
+
     answer_margin_s: float = Field(default=0.005, ge=0, le=1)
     """Seconds of the budget kept back for the way to the caller."""
 
     peer_poll_s: float = Field(default=5.0, gt=0, le=300)
     """Seconds between two looks at what the engines of decomposer and synthesizer are, and how fast."""
+
+    def peer_tls(self) -> TlsFiles | None:
+        """The files for TLS towards the services; None for connections in the clear.
+
+        Raises:
+            SettingsError: A pair is given without an authority, or a token would go out in the clear.
+        """
+        if self.peer_tls_ca is not None:
+            return TlsFiles(self.peer_tls_ca, self.peer_tls_certificate, self.peer_tls_key)
+        if self.peer_tls_certificate is not None or self.peer_tls_key is not None:
+            raise SettingsError("ARGO_ORCHESTRATOR_PEER_TLS_CERTIFICATE and _KEY need ARGO_ORCHESTRATOR_PEER_TLS_CA")
+        targets = (self.decomposer_target, self.retriever_target, self.synthesizer_target)
+        exposed = [address for target in targets for address in addresses(target) if not is_loopback(address)]
+        if self.peer_token is not None and exposed:
+            raise SettingsError(
+                "ARGO_ORCHESTRATOR_PEER_TOKEN needs ARGO_ORCHESTRATOR_PEER_TLS_CA: in the clear, it could be read on"
+                f" its way to {exposed[0]}"
+            )
+        return None

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from argo.identity import current_tenant
 from argo.v1 import types_pb2
 from services.decomposer.distinction import distinctions
 from services.decomposer.engine import Subquery, SubqueryRequest
@@ -109,7 +110,9 @@ class SubqueryCache:
 
     def _key(self, request: SubqueryRequest) -> _Key:
         question, focus = request.question, request.focus.text
-        same = (tuple(request.options), distinctions(question, self._glossary), distinctions(focus, self._glossary))
+        options = tuple(request.options)
+        # What one tenant asked shapes nothing of another's.
+        same = (current_tenant(), options, distinctions(question, self._glossary), distinctions(focus, self._glossary))
         digest = hashlib.blake2b(repr(same).encode(), digest_size=8).digest()
         return _Key(np.uint64(int.from_bytes(digest)), self._vector(question), self._vector(focus))
 

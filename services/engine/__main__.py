@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from argo.errors import InvalidArgumentError
-from argo.rpc import TlsFiles
 from argo.settings import ClientSettings, load
+from argo.tls import TlsFiles
 from services.engine import console, doctor, measure
 from services.engine.byte_size import parse_bytes
 from services.engine.console import EXIT_FAILED, errors_told

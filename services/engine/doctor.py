@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from argo.errors import UnimplementedError
-from argo.rpc import Caller, TlsFiles, channel
+from argo.rpc import Caller, channel
 from argo.target import check_target
+from argo.tls import TlsFiles
 from argo.v1 import decomposer_pb2_grpc, synthesizer_pb2_grpc, types_pb2
 from services.engine.byte_size import gib
 from services.engine.checkpoint import checkpoint_problems, manifest_problems, read_manifest

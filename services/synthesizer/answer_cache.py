@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import replace
 
+from argo.identity import current_tenant
 from services.synthesizer.engine import Answer, SynthesisRequest, Work
 
 __all__ = ["AnswerCache"]
@@ -47,6 +48,8 @@ class AnswerCache:
         """A digest of everything but the time limit, which shapes no answer that is kept."""
         parts = (
             self._scope,
+            # What one tenant was answered is not shown to another, not even by how fast it comes.
+            current_tenant(),
             request.question,
             tuple(request.options),
             [(focus.id, focus.text, focus.depends_on) for focus in request.foci],

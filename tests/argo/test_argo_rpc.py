@@ -28,9 +28,10 @@ from argo.errors import (
     UnimplementedError,
     error_class,
 )
-from argo.rpc import Caller, TlsFiles, channel
+from argo.rpc import Caller, channel
 from argo.target import check_target
 from argo.telemetry import Telemetry
+from argo.tls import TlsFiles
 from argo.v1 import decomposer_pb2, decomposer_pb2_grpc, retriever_pb2, retriever_pb2_grpc, types_pb2
 
 SAMPLED = 1

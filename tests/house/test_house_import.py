@@ -45,7 +45,7 @@ _ADAPTERS: dict[str, tuple[str, ...]] = {
 # What a package may import besides the base dependencies.
 _EXTRAS = {
     "argo": (),
-    "deploy": (),
+    "deploy": ("tls",),
     "orchestrator": ("orchestrator", "redis"),
     "services.engine": ("llm", "openai", "fetch", "modelscope"),
     "services.lexicon": ("builtin",),

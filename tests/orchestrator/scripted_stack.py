@@ -45,6 +45,7 @@ class Received:
     method: str
     request: Any
     time_left_s: float | None
+    metadata: dict[str, str] = field(default_factory=dict)
     cancelled: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -92,7 +93,8 @@ class Peer:
 
     @contextlib.asynccontextmanager
     async def receiving(self, method: str, request: Any, context: Any) -> AsyncIterator[None]:
-        received = Received(method, request, context.time_remaining())
+        metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+        received = Received(method, request, context.time_remaining(), metadata)
         self.calls.append(received)
         async with self.arrived:
             self.arrived.notify_all()
