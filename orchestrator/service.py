@@ -74,18 +74,15 @@ class Orchestrator(Service):
         """Learn what the engines are and how fast; False where that is not all known yet."""
         # Belongs to no question: as traces of their own, these calls would bury the questions'.
         with trace.use_span(_unsampled()):
-            engines = await asyncio.gather(
-                _engine(self._peers.decomposer_info(_PROBE_TIMEOUT_S)),
-                _engine(self._peers.synthesizer_info(_PROBE_TIMEOUT_S)),
-            )
+            engines = await asyncio.gather(_engine(self._peers.decomposer_info), _engine(self._peers.synthesizer_info))
         await self._upkeep.take_in(*engines, time.monotonic())
         return all(engine is not None and is_measured(engine) for engine in engines)
 
 
-async def _engine(asked: Awaitable[types_pb2.ServiceInfo]) -> types_pb2.EngineInfo | None:
+async def _engine(ask: Callable[[float], Awaitable[types_pb2.ServiceInfo]]) -> types_pb2.EngineInfo | None:
     """The engine of a service; None where it cannot be asked."""
     try:
-        return (await asked).engine
+        return (await ask(_PROBE_TIMEOUT_S)).engine
     except ArgoError:
         return None
 

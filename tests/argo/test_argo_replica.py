@@ -20,11 +20,11 @@ from replica_process import Replica
 from argo.client import Client
 from argo.errors import InvalidArgumentError, UnavailableError
 from argo.replica import Replicas
-from argo.rpc import TlsFiles
 from argo.server import RunningServer, start
 from argo.settings import ServerSettings
 from argo.target import addresses, check_target, grpc_name, is_replicated
 from argo.telemetry import Telemetry
+from argo.tls import TlsFiles
 from argo.v1 import decomposer_pb2, decomposer_pb2_grpc, synthesizer_pb2, synthesizer_pb2_grpc
 
 PATIENCE_S = 20.0
