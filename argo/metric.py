@@ -51,10 +51,13 @@ __all__ = [
     "PROGRESS",
     "PROMPT_TOKENS",
     "QUESTIONS",
+    "QUESTIONS_QUEUED",
     "QUESTIONS_RUNNING",
     "QUESTION_DURATION",
+    "QUESTION_QUEUE",
     "QUESTION_SEARCHES",
     "QUESTION_STEPS",
+    "REFUSED_QUESTIONS",
     "RPC_CLIENT_DURATION",
     "RPC_SERVER_DURATION",
     "SEARCHED_TEXTS",
@@ -118,6 +121,15 @@ QUESTIONS: Final = Declared(
     ("strategy", "outcome", "ended_by"),
 )
 QUESTIONS_RUNNING: Final = Declared("argo_questions_running", "Questions that are being answered.")
+QUESTIONS_QUEUED: Final = Declared("argo_questions_queued", "Questions that wait for their turn.")
+QUESTION_QUEUE: Final = Declared(
+    "argo_question_queue_seconds", "Time that a question waited for its turn before it was begun.", (), _CALL_S
+)
+REFUSED_QUESTIONS: Final = Declared(
+    "argo_questions_refused_total",
+    "Questions that were not begun: full (nobody more may wait), late (no answer would fit by its turn).",
+    ("reason",),
+)
 QUESTION_DURATION: Final = Declared(
     "argo_question_duration_seconds",
     "Time from a question's arrival to its answer, by strategy and mode (free, choice).",

@@ -55,6 +55,7 @@ __all__ = [
     "PASSAGES",
     "PROGRESS",
     "PROGRESS_AFTER",
+    "QUEUE_MS",
     "Q_REASON",
     "Q_RETRIEVE",
     "Q_TERMINATE",
@@ -87,6 +88,8 @@ STRATEGY: Final = "argo.strategy"
 TRACKER: Final = "argo.tracker"
 ANSWER_MODE: Final = "argo.answer_mode"
 BUDGET_MS: Final = "argo.budget_ms"
+QUEUE_MS: Final = "argo.queue_ms"
+"""Milliseconds that a question waited for its turn."""
 WITHIN_BUDGET: Final = "argo.within_budget"
 TIME_LEFT_MS: Final = "argo.time_left_ms"
 STEP: Final = "argo.step.index"

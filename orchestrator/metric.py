@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from argo import limits
@@ -13,6 +13,7 @@ from argo.errors import ArgoError
 from argo.metric import Metrics
 from argo.v1 import orchestrator_pb2, types_pb2
 from orchestrator.action_time import ActionTimes, AnswerMode
+from orchestrator.admission import Admission, LateError, QueueFullError
 from orchestrator.parameter import MdpParameters
 from orchestrator.policy_book import PolicyBook
 from orchestrator.question import Question
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PolicyMetrics", "QuestionMetrics"]
 
 _TERMINATE: Final = "terminate"
+_REFUSALS: Final = {QueueFullError: "full", LateError: "late"}
 
 
 class QuestionMetrics:
@@ -30,10 +32,10 @@ class QuestionMetrics:
 
     Args:
         metrics: Of this process.
-        running: How many are being answered; asked at each scrape.
+        admission: Says at each scrape how many run and wait.
     """
 
-    def __init__(self, metrics: Metrics, running: Callable[[], int]) -> None:
+    def __init__(self, metrics: Metrics, admission: Admission) -> None:
         self._questions = metrics.counter(names.QUESTIONS)
         self._duration = metrics.histogram(names.QUESTION_DURATION)
         self._first_delta = metrics.histogram(names.FIRST_DELTA)
@@ -46,10 +48,23 @@ class QuestionMetrics:
         self._progress = metrics.histogram(names.PROGRESS)
         self._steps = metrics.histogram(names.QUESTION_STEPS)
         self._searches = metrics.histogram(names.QUESTION_SEARCHES)
-        metrics.gauge(names.QUESTIONS_RUNNING).set_function(running)
+        self._queue = metrics.histogram(names.QUESTION_QUEUE)
+        self._refused = metrics.counter(names.REFUSED_QUESTIONS)
+        metrics.gauge(names.QUESTIONS_RUNNING).set_function(lambda: admission.running)
+        metrics.gauge(names.QUESTIONS_QUEUED).set_function(lambda: admission.queued)
         # A counter that first shows at its first event has no rate from before it, and an alert would miss that one.
         for kind in types_pb2.DegradationKind.values()[1:]:
             self._degradations.labels(_word(types_pb2.DegradationKind.Name(kind), "DEGRADATION_KIND_"))
+        for reason in _REFUSALS.values():
+            self._refused.labels(reason)
+
+    def began(self, waited_s: float) -> None:
+        """A question has a place."""
+        self._queue.observe(waited_s)
+
+    def refused(self, error: QueueFullError | LateError) -> None:
+        """A question got none."""
+        self._refused.labels(_REFUSALS[type(error)]).inc()
 
     @contextlib.contextmanager
     def counting(self, question: Question) -> Iterator[None]:

@@ -60,10 +60,19 @@ class Question:
 
     def hard_left_s(self) -> float:
         """Seconds until calls must end, so that what they leave can reach the caller before its own deadline."""
+        return self._calls_end_at() - time.perf_counter()
+
+    def start_by(self, answer_s: float) -> float:
+        """time.perf_counter() at which an answer of so many seconds must begin to come within budget and deadline."""
+        end_at = self._calls_end_at()
+        if self.budget_s is not None:
+            end_at = min(end_at, self.arrived_at + self.budget_s - self.margin_s)
+        return end_at - answer_s
+
+    def _calls_end_at(self) -> float:
         whole_s = self.deadline_at - self.arrived_at
         # gRPC rounds a timeout up on its way here: by up to 10 ms from 1 s on, by up to 100 ms from 10 s on.
-        kept_back_s = min(_KEPT_BACK[0] * whole_s, _KEPT_BACK[1])
-        return self.deadline_at - time.perf_counter() - kept_back_s
+        return self.deadline_at - min(_KEPT_BACK[0] * whole_s, _KEPT_BACK[1])
 
 
 def accept(

@@ -6,24 +6,26 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import grpc
 from opentelemetry import trace
 
 from argo import limits
+from argo import telemetry as names
 from argo.errors import (
     AlreadyExistsError,
     ArgoError,
+    DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
     NotReadyError,
-    ResourceExhaustedError,
     error_class,
 )
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, types_pb2
+from orchestrator.admission import Admission, LateError, QueueFullError
 from orchestrator.loop import QuestionLoop
 from orchestrator.metric import PolicyMetrics, QuestionMetrics
 from orchestrator.peer import Peers
@@ -73,11 +75,11 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._store = store
         self._telemetry = telemetry
         self._describe = describe
-        self._running = 0
+        self._admission = Admission(settings.max_running, settings.max_queued)
         self._quota = TenantQuota(settings.tenant_rate, settings.tenant_burst, settings.tenant_running)
         self._metrics: QuestionMetrics | None = None
         if telemetry.metrics is not None:
-            self._metrics = QuestionMetrics(telemetry.metrics, lambda: self._running)
+            self._metrics = QuestionMetrics(telemetry.metrics, self._admission)
             telemetry.metrics.collect(PolicyMetrics(upkeep.book, settings.budget_ms).read)
 
     async def Ask(  # the generated base class names it
@@ -98,7 +100,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         accepted = orchestrator_pb2.AskRequest()
         accepted.CopyFrom(request)
         accepted.session_id = question.session_id
-        with self._admitted():
+        async with self._admitted(question.start_by(self._shortest_s(question))):
             begun = self._store.begin(question.session_id, accepted)
             existing = await self._claim(question.session_id, begun, lambda record: record is None)
             if existing is not None:
@@ -115,7 +117,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         session_id = limits.check_session_id(request.session_id)
         if request.HasField("budget_ms"):
             limits.check_budget_ms(request.budget_ms)
-        with self._admitted():
+        async with self._admitted(time.perf_counter() + self._left_s(context) - self._book.times.extractive_answer_s):
             recorded = await self._claim(session_id, self._store.resume(session_id), lambda record: True)
             asked = recorded.request
             if request.HasField("budget_ms"):
@@ -132,23 +134,25 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                     yield event
 
     def _accept(self, request: orchestrator_pb2.AskRequest, context: _Context) -> Question:
+        return accept(request, self._settings, arrived_at=time.perf_counter(), deadline_s=self._left_s(context))
+
+    def _left_s(self, context: _Context) -> float:
         left_s = context.time_remaining()
-        return accept(
-            request,
-            self._settings,
-            arrived_at=time.perf_counter(),
-            deadline_s=self._settings.default_deadline_s if left_s is None else left_s,
-        )
+        return self._settings.default_deadline_s if left_s is None else left_s
 
     def _check_runs(self, question: Question) -> None:
         """Raise for a strategy or a budget that this stack cannot serve, before anything is recorded."""
         self._book.policy(question.strategy, n_foci=1, mode=question.mode)
-        times = self._book.times
-        shortest_s = min(times.answer_s(question.mode), times.extractive_answer_s) + question.margin_s
+        shortest_s = self._shortest_s(question) + question.margin_s
         if question.budget_s is not None and question.budget_s < shortest_s:
             raise InvalidArgumentError(
                 f"budget_ms must be at least {shortest_s * 1000:.0f} for this stack's shortest answer,"
                 f" got {question.budget_ms}"
+            )
+        left_s = question.hard_left_s()
+        if left_s < shortest_s:
+            raise DeadlineExceededError(
+                f"the call's deadline must leave {shortest_s:.3f} s for the shortest answer, got {left_s:.3f} s"
             )
 
     async def _claim(self, session_id: str, claim: Coroutine[Any, Any, _R], is_ours: Callable[[_R], bool]) -> _R:
@@ -165,18 +169,24 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                     await self._store.interrupt(session_id)
             raise
 
-    @contextlib.contextmanager
-    def _admitted(self) -> Iterator[None]:
-        if self._running >= self._settings.max_running:
-            raise ResourceExhaustedError(
-                f"{self._running} questions are running, the most that this orchestrator takes; try again later"
-            )
+    def _shortest_s(self, question: Question) -> float:
+        """Seconds of the shortest answer of any kind."""
+        return self._book.times.least_answer_s(question.mode)
+
+    @contextlib.asynccontextmanager
+    async def _admitted(self, start_by: float) -> AsyncIterator[None]:
+        """Hold a place and a share of the tenant's, for as long as the question runs."""
         with self._quota.taken():
-            self._running += 1
             try:
-                yield
-            finally:
-                self._running -= 1
+                async with self._admission.place(start_by) as waited_s:
+                    trace.get_current_span().set_attribute(names.QUEUE_MS, waited_s * 1000)
+                    if self._metrics is not None:
+                        self._metrics.began(waited_s)
+                    yield
+            except (QueueFullError, LateError) as error:
+                if self._metrics is not None:
+                    self._metrics.refused(error)
+                raise
 
     async def _events(
         self, question: Question, recorded: SessionRecord | None
@@ -281,6 +291,8 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             "strategy": settings.strategy,
             "tracker": settings.tracker,
             "budget_ms": str(settings.budget_ms),
+            "max_running": str(settings.max_running),
+            "max_queued": str(settings.max_queued),
             "max_steps": str(settings.max_steps),
             "fan_out": str(settings.fan_out),
             "top_k": str(settings.top_k),

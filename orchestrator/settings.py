@@ -105,7 +105,11 @@ class OrchestratorSettings(ServerSettings):
     """Words of each passage that later steps are shown."""
 
     max_running: int = Field(default=256, ge=1, le=10_000)
-    """Questions answered at once; more are refused with RESOURCE_EXHAUSTED."""
+    """Questions answered at once; more wait for their turn."""
+
+    max_queued: int = Field(default=256, ge=0, le=10_000)
+    """Questions that wait for their turn, the one whose time runs out first at the front; more are refused with
+    RESOURCE_EXHAUSTED, and so is one for which no answer would fit any more by its turn. 0 refuses at once."""
 
     tenant_rate: float | None = Field(default=None, gt=0, le=100_000)
     """Questions a second that a tenant may ask in the long run; None for no bound."""

@@ -27,7 +27,7 @@ from argo.v1 import retriever_pb2, retriever_pb2_grpc
 
 _BOUNDED = {
     *("service", "version", "rpc_method", "rpc_response_status_code", "strategy", "outcome", "ended_by", "mode"),
-    *("kind", "action", "foci", "gpu"),
+    *("kind", "action", "foci", "gpu", "reason"),
 }
 """Labels whose values are words of the code or numbers of a machine's parts, never of a question or a caller."""
 

@@ -213,14 +213,14 @@ async def test_it_is_healthy_by_both_names(stack: Stack) -> None:
 
 
 async def test_questions_over_the_admission_bound_are_refused_and_later_ones_taken(peers: Stack) -> None:
-    await peers.start_orchestrator(max_running=2)
+    await peers.start_orchestrator(max_running=2, max_queued=0)
     held = asyncio.Event()
     peers.synthesizer.on_synthesize = held.wait
     running = [asyncio.create_task(peers.ask(QUESTION)) for _ in range(2)]
     await peers.synthesizer.wait_for("Synthesize", 2)
     async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED) as message:
         await peers.ask(QUESTION, session_id="third")
-    assert message == ["2 questions are running, the most that this orchestrator takes; try again later"]
+    assert message == ["2 questions are running, the most that this orchestrator takes; try again in 1.00 s"]
     async with refused(grpc.StatusCode.NOT_FOUND):
         await peers.session("third")
     held.set()
