@@ -36,8 +36,10 @@ def write(out: Path, hosts: Iterable[str], days: int, terminal: Terminal) -> int
     """Make or renew certificates; returns the exit code.
 
     Args:
-        out: Folder for ca.pem, ca.key and NAME.pem, NAME.key of each of SERVICES. An authority that is there is used
-            again, so that what trusts it goes on trusting; the pairs are made anew, each file replaced as a whole.
+        out: Folder for the authority, ca.crt and ca.key, and a folder for each of SERVICES with ca.crt, tls.crt and
+            tls.key, which is all that it needs to be shown; the names are those of a secret in Kubernetes. An authority
+            that is there is used again, so that what trusts it goes on trusting; the pairs are made anew, each file
+            replaced as a whole.
         hosts: Names and addresses besides the services' own names and this machine's loopback.
         days: Validity of the pairs.
         terminal: Told what was done.
@@ -56,11 +58,14 @@ def write(out: Path, hosts: Iterable[str], days: int, terminal: Terminal) -> int
         out.mkdir(parents=True, exist_ok=True)
         ca_key, ca, kept = _authority(out)
         for name in SERVICES:
-            _write_pair(out, name, *_issue(name, hosts, days, ca_key, ca))
+            folder = out / name
+            folder.mkdir(exist_ok=True)
+            _replace(folder / "ca.crt", _pem(ca), 0o644)
+            _write_pair(folder, "tls", *_issue(name, hosts, days, ca_key, ca))
     except OSError as error:
         raise InvalidArgumentError(f"out must be a writable folder, got {out}: {error.strerror}") from None
-    terminal.line(f"{'kept' if kept else 'made'} the authority {out / 'ca.pem'}; its key, ca.key, belongs offline")
-    terminal.line(f"made {', '.join(f'{name}.pem' for name in SERVICES)} with their keys, valid for {days} days")
+    terminal.line(f"{'kept' if kept else 'made'} the authority {out / 'ca.crt'}; its key, ca.key, belongs offline")
+    terminal.line(f"made tls.crt and tls.key for {', '.join(SERVICES)}, valid for {days} days")
     terminal.line("running services use renewed files for new connections; nothing has to be restarted")
     return 0
 
@@ -71,20 +76,20 @@ def _authority(out: Path) -> tuple[EllipticCurvePrivateKey, x509.Certificate, bo
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    key_path, path = out / "ca.key", out / "ca.pem"
+    key_path, path = out / "ca.key", out / "ca.crt"
     if key_path.exists() and path.exists():
         try:
             key = serialization.load_pem_private_key(key_path.read_bytes(), None)
             certificate = x509.load_pem_x509_certificate(path.read_bytes())
         except (ValueError, TypeError) as error:
             raise InvalidArgumentError(
-                f"out must hold ca.pem and ca.key without a password, got {out}: {error}"
+                f"out must hold ca.crt and ca.key without a password, got {out}: {error}"
             ) from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-            raise InvalidArgumentError(f"ca.key must be the elliptic-curve key of ca.pem, got another one in {out}")
+            raise InvalidArgumentError(f"ca.key must be the elliptic-curve key of ca.crt, got another one in {out}")
         return key, certificate, True
     if key_path.exists() or path.exists():
-        raise InvalidArgumentError(f"out must hold both ca.pem and ca.key, or neither; got only one of them in {out}")
+        raise InvalidArgumentError(f"out must hold both ca.crt and ca.key, or neither; got only one of them in {out}")
     made = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     name = _name(f"ARGO authority {now:%Y-%m-%d}")
@@ -179,7 +184,13 @@ def _write_pair(out: Path, name: str, key: EllipticCurvePrivateKey, certificate:
     )
     # The key first: for a moment the pair does not match, and a service that looks then keeps the one before.
     _replace(out / f"{name}.key", private, 0o600)
-    _replace(out / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    _replace(out / f"{name}.crt", _pem(certificate), 0o644)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives import serialization
+
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:

@@ -103,7 +103,7 @@ async def test_mutual_tls_cuts_off_a_client_without_a_certificate(tmp_path: Path
 
 async def test_mutual_tls_cuts_off_a_certificate_of_another_authority(tmp_path: Path) -> None:
     folder, other = make(tmp_path / "one"), make(tmp_path / "two")
-    strange = TlsFiles(folder / "ca.pem", other / "client.pem", other / "client.key")
+    strange = TlsFiles(folder / "client" / "ca.crt", *(other / "client" / name for name in ("tls.crt", "tls.key")))
     async with serving(server_tls(folder)) as port:
         with pytest.raises(UnavailableError):
             await plan(port, strange)
@@ -148,8 +148,8 @@ async def test_certificates_are_renewed_on_both_ends_without_dropping_a_call(tmp
         running = asyncio.create_task(call(caller))
         await asyncio.wait_for(service.entered.wait(), PATIENCE_S)
         # A new authority too: a connection with anything of before would fail.
-        for path in folder.iterdir():
-            path.unlink()
+        for name in ("ca.crt", "ca.key"):
+            (folder / name).unlink()
         make(folder)
         service.entered.clear()
         after = asyncio.create_task(call(caller))
@@ -164,16 +164,17 @@ async def test_renewed_files_that_cannot_be_used_are_named_and_the_ones_before_s
     tmp_path: Path, look_always: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = make(tmp_path)
-    pem = (folder / "decomposer.pem").read_bytes()
+    certificate, key = folder / "decomposer" / "tls.crt", folder / "decomposer" / "tls.key"
+    pem = certificate.read_bytes()
     async with serving(server_tls(folder)) as port:
-        (folder / "decomposer.pem").write_text("not a certificate")
+        certificate.write_text("not a certificate")
         with caplog.at_level(logging.ERROR, "argo.tls"):
             await plan(port, client_tls(folder))
         assert [record.getMessage() for record in caplog.records] == [
             "the renewed certificate is not used, the one before stays: tls_certificate and tls_key must be PEM files"
-            f" of a certificate and its key, got {folder / 'decomposer.pem'} and {folder / 'decomposer.key'}"
+            f" of a certificate and its key, got {certificate} and {key}"
         ]
-        (folder / "decomposer.pem").write_bytes(pem)
+        certificate.write_bytes(pem)
         await plan(port, client_tls(folder))
 
 
@@ -187,14 +188,16 @@ async def test_only_named_peers_may_call_where_names_are_set(tmp_path: Path) -> 
 
 def test_a_key_of_another_certificate_is_named(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    with pytest.raises(InvalidArgumentError, match=r"tls_key must be the key of .*retriever\.pem, got .*client\.key"):
-        ServerTls(folder / "retriever.pem", folder / "client.key").credentials()
+    with pytest.raises(
+        InvalidArgumentError, match=r"tls_key must be the key of .*retriever/tls\.crt, got .*client/tls\.key"
+    ):
+        ServerTls(folder / "retriever" / "tls.crt", folder / "client" / "tls.key").credentials()
 
 
 def test_a_file_that_is_no_authority_is_named(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    (folder / "ca.pem").write_text("nothing")
-    with pytest.raises(InvalidArgumentError, match=r"tls_ca must be a PEM file of certificates, got .*ca\.pem"):
+    (folder / "client" / "ca.crt").write_text("nothing")
+    with pytest.raises(InvalidArgumentError, match=r"tls_ca must be a PEM file of certificates, got .*ca\.crt"):
         client_tls(folder, None).credentials()
 
 

@@ -23,20 +23,20 @@ def make(folder: Path) -> Path:
 
 
 def server_tls(folder: Path, *, mutual: bool = True, name: str = "decomposer") -> ServerTls:
-    return ServerTls(folder / f"{name}.pem", folder / f"{name}.key", folder / "ca.pem" if mutual else None)
+    return ServerTls(folder / name / "tls.crt", folder / name / "tls.key", folder / name / "ca.crt" if mutual else None)
 
 
 def client_tls(folder: Path, name: str | None = "orchestrator") -> TlsFiles:
     if name is None:
-        return TlsFiles(folder / "ca.pem")
-    return TlsFiles(folder / "ca.pem", folder / f"{name}.pem", folder / f"{name}.key")
+        return TlsFiles(folder / "client" / "ca.crt")
+    return TlsFiles(folder / name / "ca.crt", folder / name / "tls.crt", folder / name / "tls.key")
 
 
 def expire(folder: Path, name: str) -> None:
     """Put a pair in the place of one, from the same authority, that expired yesterday."""
     ca_key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
     assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
-    ca = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    ca = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
@@ -53,5 +53,5 @@ def expire(folder: Path, name: str) -> None:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    (folder / f"{name}.key").write_bytes(private)
-    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / name / "tls.key").write_bytes(private)
+    (folder / name / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

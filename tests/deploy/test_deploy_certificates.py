@@ -15,7 +15,8 @@ from deploy.certificates import SERVICES
 
 
 def load(folder: Path, name: str) -> x509.Certificate:
-    return x509.load_pem_x509_certificate((folder / f"{name}.pem").read_bytes())
+    path = folder / "ca.crt" if name == "ca" else folder / name / "tls.crt"
+    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def test_every_service_gets_a_pair_of_its_name_from_one_authority(tmp_path: Path) -> None:
@@ -31,16 +32,17 @@ def test_every_service_gets_a_pair_of_its_name_from_one_authority(tmp_path: Path
         assert ipaddress.ip_address("10.0.0.7") in names.get_values_for_type(x509.IPAddress)
         left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
         assert datetime.timedelta(days=9) < left <= datetime.timedelta(days=10)
-    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("*.key"))
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.rglob("*.key"))
 
 
 def test_renewing_keeps_the_authority_and_changes_every_pair(tmp_path: Path) -> None:
     assert main(["certificates", "--out", str(tmp_path)]) == 0
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     assert main(["certificates", "--out", str(tmp_path)]) == 0
-    same = {name for name, data in before.items() if (tmp_path / name).read_bytes() == data}
-    assert same == {"ca.pem", "ca.key"}
-    assert {path.name for path in tmp_path.iterdir()} == set(before)
+    same = {path for path, data in before.items() if path.read_bytes() == data}
+    authority = {tmp_path / "ca.key", tmp_path / "ca.crt", *(tmp_path / name / "ca.crt" for name in SERVICES)}
+    assert same == authority
+    assert set(tmp_path.rglob("*.*")) == set(before)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_what_is_wrong_is_named(
 def test_an_authority_without_its_key_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["certificates", "--out", str(tmp_path)])
     (tmp_path / "ca.key").unlink()
-    authority = (tmp_path / "ca.pem").read_bytes()
+    authority = (tmp_path / "ca.crt").read_bytes()
     assert main(["certificates", "--out", str(tmp_path)]) == 2
-    assert "must hold both ca.pem and ca.key" in capsys.readouterr().err
-    assert (tmp_path / "ca.pem").read_bytes() == authority
+    assert "must hold both ca.crt and ca.key" in capsys.readouterr().err
+    assert (tmp_path / "ca.crt").read_bytes() == authority

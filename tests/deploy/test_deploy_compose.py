@@ -37,6 +37,7 @@ LAYOUTS = {
 PROJECTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cpu": (CPU, ()),
     **{layout: (files, (f"gpu/{layout}.env",)) for layout, files in LAYOUTS.items()},
+    "tls": ((*CPU, "compose.tls.yaml"), ()),
     "observed": ((*CPU, "compose.observability.yaml"), ()),
     "observed-8x12": ((*GPU, "compose.observability.yaml"), ("gpu/8x12.env",)),
 }
@@ -166,8 +167,30 @@ def test_a_setting_out_of_its_bounds_would_be_found() -> None:
 def test_the_health_check_asks_the_port_that_the_service_listens_on(name: str) -> None:
     for container in _services(name):
         python = "python3" if container.target == "llm" else "python"
-        asked = ["CMD", python, "-m", "argo.healthcheck", f"127.0.0.1:{container.port}"]
+        asked = ["CMD", python, "-m", "argo.healthcheck", *_shown(container), f"127.0.0.1:{container.port}"]
         assert container.spec["healthcheck"]["test"] == asked
+
+
+def _shown(container: Container) -> list[str]:
+    """What a check shows of itself: the service's own pair, to itself."""
+    own = {
+        name: container.environment.get(f"{container.prefix}TLS_{name}") for name in ("CLIENT_CA", "CERTIFICATE", "KEY")
+    }
+    options = zip(("--ca", "--certificate", "--key"), own.values(), strict=True)
+    return [word for option, path in options if path for word in (option, path)]
+
+
+def test_with_tls_every_connection_has_it_on_both_ends() -> None:
+    for container in _ours("tls"):
+        ends = [container.prefix] if container.is_service else ["ARGO_CLIENT_"]
+        ends += ["ARGO_ORCHESTRATOR_PEER_"] if container.name == "orchestrator" else []
+        mounted = dict((place, source) for source, place in container.mounts)
+        own = container.name if container.is_service else "client"
+        assert mounted["/run/argo"] == f"./certificates/{own}"
+        for end in ends:
+            given = {name: value for name, value in container.environment.items() if name.startswith(f"{end}TLS_")}
+            paths = {value for name, value in given.items() if not name.endswith("_PEER_NAMES")}
+            assert paths == {"/run/argo/ca.crt", "/run/argo/tls.crt", "/run/argo/tls.key"}, end
 
 
 @every_project
@@ -280,7 +303,8 @@ def test_every_file_and_volume_that_is_mounted_exists(name: str) -> None:
     for container in containers(project):
         for source, _ in container.mounts:
             if source.startswith((".", "/")):
-                assert (FOLDER / source).exists(), f"{container.name}: {source}"
+                made = source.startswith("./certificates/")
+                assert made or (FOLDER / source).exists(), f"{container.name}: {source}"
             else:
                 assert source in project["volumes"], f"{container.name}: {source}"
 

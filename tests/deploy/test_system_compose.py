@@ -6,7 +6,6 @@ loopback, ports become free ones, and the places of volumes become folders.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 from compose_project import BIN, Container, containers, merged
 
 from argo.trace import read_traces
+from deploy import certificates
 from deploy.layout import Layout
 from deploy.plan import ROOT, ServicePlan, StackPlan, take_ports
 from deploy.settings import DeploySettings
@@ -46,7 +46,7 @@ class Place:
         for name in self.ports:
             value = value.replace(f"{name}:{self.containers[name].port}", self.target(name))
         for source, place in container.mounts:
-            folder = _DOCUMENTS if source.startswith(".") else self.folder / source
+            folder = self.folder / source if not source.startswith("../") else _DOCUMENTS
             value = value.replace(place, str(folder))
         if container.is_service:
             value = value.replace(f"127.0.0.1:{container.port}", self.target(container.name))
@@ -66,11 +66,12 @@ class Place:
         return [str(BIN / "python" if words[0] == "python" else BIN / words[0]), *words[1:]]
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[Place, Stack]]:
-    """The services of compose.yaml, each healthy by its own check."""
+@pytest.fixture(params=[(), ("compose.tls.yaml",)], ids=["clear", "tls"])
+def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Place, Stack]]:
+    """The services of compose.yaml, without and with TLS laid over it, each healthy by its own check."""
     settings = DeploySettings(state_dir=tmp_path)
-    project = {one.name: one for one in containers(merged(("compose.yaml",)))}
+    project = {one.name: one for one in containers(merged(("compose.yaml", *request.param)))}
+    certificates.write(tmp_path / "certificates", (), 2, Terminal())
     services = {name: one for name, one in project.items() if one.is_service}
     here = Place(project, take_ports(settings, ephemeral=True), tmp_path)
     layout = Layout(settings.state_dir, _DOCUMENTS)
@@ -86,8 +87,6 @@ def running(tmp_path: Path) -> Iterator[tuple[Place, Stack]]:
         (tmp_path / source).mkdir()
     with Stack(plan, settings, environ, Terminal()) as stack:
         stack.start()
-        for name in services:
-            asyncio.run(stack.wait_ready(name))
         _healthy(here)
         yield here, stack
 
@@ -104,7 +103,8 @@ def _healthy(place: Place) -> None:
     for name in place.ports:
         container = place.containers[name]
         check = [place.here(container, word) for word in container.spec["healthcheck"]["test"][1:]]
-        done = _run(place, name, sys.executable, *check[1:])
+        # The engine asks again and again; asked once, it waits for the start.
+        done = _run(place, name, sys.executable, *check[1:], "--timeout-s", "50")
         assert done.returncode == 0, f"{name}: {done.stderr}"
 
 
