@@ -147,6 +147,7 @@ class BlockingClient:
         limits: AskLimits | None = None,
         session_id: str | None = None,
         seed: int | None = None,
+        allow_reduced: bool = False,
     ) -> Answer:
         """Answer a question; see :meth:`argo.client.Client.ask`."""
         return self._loop.call(
@@ -158,6 +159,7 @@ class BlockingClient:
                 limits=limits,
                 session_id=session_id,
                 seed=seed,
+                allow_reduced=allow_reduced,
             )
         )
 
@@ -171,6 +173,7 @@ class BlockingClient:
         limits: AskLimits | None = None,
         session_id: str | None = None,
         seed: int | None = None,
+        allow_reduced: bool = False,
     ) -> Iterator[Event]:
         """Yield every event as it happens, the answer last; leaving the iteration cancels the question."""
         return self._iterate(
@@ -182,6 +185,7 @@ class BlockingClient:
                 limits=limits,
                 session_id=session_id,
                 seed=seed,
+                allow_reduced=allow_reduced,
             )
         )
 

@@ -128,6 +128,7 @@ class Client:
         limits: AskLimits | None = None,
         session_id: str | None = None,
         seed: int | None = None,
+        allow_reduced: bool = False,
     ) -> Answer:
         """Answer a question.
 
@@ -139,6 +140,8 @@ class Client:
             limits: Bounds on the work.
             session_id: Idempotency key of this question; None makes a new one.
             seed: Of the "random" strategy.
+            allow_reduced: Take a cheaper answer, flagged OVERLOAD, where the orchestrator is full, instead of
+                ResourceExhaustedError.
 
         Returns:
             The answer. Where this raises instead, the error's `session_id` names the session to resume.
@@ -155,6 +158,7 @@ class Client:
                 limits=limits,
                 session_id=session_id,
                 seed=seed,
+                allow_reduced=allow_reduced,
             )
         )
 
@@ -168,6 +172,7 @@ class Client:
         limits: AskLimits | None = None,
         session_id: str | None = None,
         seed: int | None = None,
+        allow_reduced: bool = False,
     ) -> AsyncGenerator[Event, None]:
         """As :meth:`ask`, but yields every event as it happens; the answer is the last.
 
@@ -181,6 +186,7 @@ class Client:
             limits=limits,
             session_id=secrets.token_hex(_SESSION_ID_BYTES) if session_id is None else session_id,
             seed=seed,
+            allow_reduced=allow_reduced,
         )
         events = self._events("Ask", self._questions.Ask, message, request.deadline_s(budget_ms), strategy)
         async with aclosing(events):

@@ -71,6 +71,7 @@ def ask_request(
     limits: AskLimits | None,
     session_id: str,
     seed: int | None,
+    allow_reduced: bool = False,
 ) -> orchestrator_pb2.AskRequest:
     """Build the message of one question; raises as :func:`required_text` and :func:`optional_uint` do."""
     if isinstance(options, str):
@@ -85,6 +86,8 @@ def ask_request(
         session_id=required_text("session_id", session_id),
         seed=optional_uint("seed", seed, _ranged("seed", (0, (1 << 64) - 1)), bits=64),
     )
+    if allow_reduced:
+        request.allow_reduced = True
     if limits is not None:
         request.limits.CopyFrom(
             orchestrator_pb2.AskLimits(

@@ -100,6 +100,7 @@ class DegradationKind(enum.StrEnum):
     PARTIAL_FAN_OUT = "partial_fan_out"
     EXTRACTIVE = "extractive"
     REASON = "reason"
+    OVERLOAD = "overload"
 
 
 class EndReason(enum.StrEnum):

@@ -14,13 +14,20 @@ from orchestrator.peer import FATAL, HopLog, Peers
 from orchestrator.question import Question
 from orchestrator.state import QuestionState
 
-__all__ = ["answer_event", "write_answer"]
+__all__ = ["REDUCED", "answer_event", "write_answer"]
 
 _LOG = logging.getLogger(__name__)
 _QUOTED_PASSAGES: Final = 3
 _QUOTED_WORDS: Final = 60
 _EVIDENCE_BYTES: Final = limits.REQUEST_BYTES * 3 // 4
 """Most of a request that passages may take; the rest is for question, options, foci and notes."""
+_NO_TIME_MS: Final = 1
+"""As the time limit of an answer: too little for any model, so that the extractive way is taken at once."""
+REDUCED: Final = types_pb2.Degradation(
+    kind=types_pb2.DEGRADATION_KIND_OVERLOAD,
+    detail="the orchestrator was full; one search with the question itself, and the extractive answer",
+)
+"""Flag of a question that is answered as cheaply as can be."""
 _LATE_S: Final = 0.5
 """How far past a soft budget the synthesizer is waited for before its answer is given up."""
 
@@ -51,6 +58,8 @@ async def write_answer(
     if time_left_s is not None:
         request.time_limit_ms = max(1, int(time_left_s * 1000))
         timeout_s = min(timeout_s, max(0.0, time_left_s) + _LATE_S)
+    if question.reduced:
+        request.time_limit_ms = _NO_TIME_MS
     answer: synthesizer_pb2.SynthesizedAnswer | None = None
     reason = ""
     try:
@@ -67,6 +76,9 @@ async def write_answer(
         reason = error.code.name
     if answer is None:
         return _quote(question, kept, reason)
+    if question.reduced:
+        # Asked for, not lost: the question's own flag says so.
+        answer.ClearField("degradation")
     _keep_known_citations(answer, {passage.id for passage in kept})
     return answer
 

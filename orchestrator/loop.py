@@ -19,7 +19,7 @@ from argo.errors import UnavailableError
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
 from orchestrator.action import REASON, TERMINATE, ActionKind
-from orchestrator.answer import answer_event, write_answer
+from orchestrator.answer import REDUCED, answer_event, write_answer
 from orchestrator.evidence import Evidence
 from orchestrator.peer import HopLog, Peers
 from orchestrator.plan import plan_question
@@ -146,6 +146,8 @@ class QuestionLoop:
             progress=solved.tracker.start(len(plan.foci)),
         )
         state.degradations.extend(plan.degradations)
+        if self._question.reduced:
+            state.degradations.append(REDUCED)
         self._decomposer_lost = bool(plan.degradations)
         for step in recorded.steps if recorded is not None else ():
             state.replay(step)

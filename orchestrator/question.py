@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from argo import limits
 from argo.v1 import orchestrator_pb2
 from orchestrator.action_time import AnswerMode
 from orchestrator.policy import Strategy
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.strategy import StrategyOptions, strategy
+from orchestrator.strategy import SingleShotStrategy, StrategyOptions, strategy
 
 __all__ = ["Question", "accept"]
 
@@ -24,7 +24,8 @@ _KEPT_BACK = (0.1, 0.25)
 class Question:
     """A question as the loop works on it.
 
-    `arrived_at` and `deadline_at` are on time.perf_counter(); `budget_s` is None where there is no budget.
+    `arrived_at` and `deadline_at` are on time.perf_counter(); `budget_s` is None where there is no budget;
+    `reduced` asks for one search and the extractive answer.
     """
 
     session_id: str
@@ -39,6 +40,7 @@ class Question:
     arrived_at: float
     deadline_at: float
     margin_s: float
+    reduced: bool = False
 
     @property
     def mode(self) -> AnswerMode:
@@ -49,6 +51,10 @@ class Question:
     def budget_ms(self) -> int:
         """Soft budget in milliseconds; 0 means none."""
         return 0 if self.budget_s is None else round(self.budget_s * 1000)
+
+    def as_reduced(self) -> Question:
+        """The same question, to be answered as cheaply as can be."""
+        return replace(self, strategy=strategy(SingleShotStrategy.name), reduced=True)
 
     def elapsed_s(self) -> float:
         """Seconds since arrival."""

@@ -76,6 +76,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._telemetry = telemetry
         self._describe = describe
         self._admission = Admission(settings.max_running, settings.max_queued)
+        self._reduced = Admission(settings.max_reduced, 0)
         self._quota = TenantQuota(settings.tenant_rate, settings.tenant_burst, settings.tenant_running)
         self._metrics: QuestionMetrics | None = None
         if telemetry.metrics is not None:
@@ -100,13 +101,15 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         accepted = orchestrator_pb2.AskRequest()
         accepted.CopyFrom(request)
         accepted.session_id = question.session_id
-        async with self._admitted(question.start_by(self._shortest_s(question))):
+        latest = question.start_by(self._shortest_s(question) + self._reduced_search_s(request))
+        async with self._admitted(latest, allow_reduced=request.allow_reduced) as reduced:
             begun = self._store.begin(question.session_id, accepted)
             existing = await self._claim(question.session_id, begun, lambda record: record is None)
             if existing is not None:
                 yield _repeat(existing, question)
                 return
-            async with contextlib.aclosing(self._events(question, None)) as events:
+            asked = question.as_reduced() if reduced else question
+            async with contextlib.aclosing(self._events(asked, None)) as events:
                 async for event in events:
                     yield event
 
@@ -173,20 +176,31 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         """Seconds of the shortest answer of any kind."""
         return self._book.times.least_answer_s(question.mode)
 
+    def _reduced_search_s(self, request: orchestrator_pb2.AskRequest) -> float:
+        """Seconds of the search that a reduced answer still needs once the wait for a place was in vain."""
+        return self._book.times.of_question(1).retrieve_s[0] if request.allow_reduced else 0.0
+
     @contextlib.asynccontextmanager
-    async def _admitted(self, start_by: float) -> AsyncIterator[None]:
-        """Hold a place and a share of the tenant's, for as long as the question runs."""
+    async def _admitted(self, start_by: float, *, allow_reduced: bool = False) -> AsyncIterator[bool]:
+        """Hold a place and a share of the tenant's for as long as the question runs; says if it is a reduced one's."""
         with self._quota.taken():
-            try:
-                async with self._admission.place(start_by) as waited_s:
-                    trace.get_current_span().set_attribute(names.QUEUE_MS, waited_s * 1000)
-                    if self._metrics is not None:
-                        self._metrics.began(waited_s)
-                    yield
-            except (QueueFullError, LateError) as error:
+            async with contextlib.AsyncExitStack() as held:
+                yield await self._take_place(held, start_by, allow_reduced)
+
+    async def _take_place(self, held: contextlib.AsyncExitStack, start_by: float, allow_reduced: bool) -> bool:
+        try:
+            waited_s = await held.enter_async_context(self._admission.place(start_by))
+        except (QueueFullError, LateError) as error:
+            if not (allow_reduced and self._reduced.running < self._settings.max_reduced):
                 if self._metrics is not None:
                     self._metrics.refused(error)
                 raise
+            await held.enter_async_context(self._reduced.place(start_by))
+            return True
+        trace.get_current_span().set_attribute(names.QUEUE_MS, waited_s * 1000)
+        if self._metrics is not None:
+            self._metrics.began(waited_s)
+        return False
 
     async def _events(
         self, question: Question, recorded: SessionRecord | None
@@ -293,6 +307,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             "budget_ms": str(settings.budget_ms),
             "max_running": str(settings.max_running),
             "max_queued": str(settings.max_queued),
+            "max_reduced": str(settings.max_reduced),
             "max_steps": str(settings.max_steps),
             "fan_out": str(settings.fan_out),
             "top_k": str(settings.top_k),

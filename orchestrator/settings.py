@@ -111,6 +111,10 @@ class OrchestratorSettings(ServerSettings):
     """Questions that wait for their turn, the one whose time runs out first at the front; more are refused with
     RESOURCE_EXHAUSTED, and so is one for which no answer would fit any more by its turn. 0 refuses at once."""
 
+    max_reduced: int = Field(default=64, ge=0, le=10_000)
+    """Besides these, cheaper answers given at once to questions that would be refused and whose callers allow it: one
+    search, the extractive answer. 0 for none."""
+
     tenant_rate: float | None = Field(default=None, gt=0, le=100_000)
     """Questions a second that a tenant may ask in the long run; None for no bound."""
 

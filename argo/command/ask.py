@@ -45,6 +45,10 @@ def ask(
         typer.Option(metavar="ID", help="Idempotency key: asked again with the same id, the same answer comes back."),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the random strategy.")] = None,
+    allow_reduced: Annotated[
+        bool,
+        typer.Option("--allow-reduced", help="Take a cheaper answer, flagged, where the orchestrator is full."),
+    ] = False,
     max_steps: Annotated[
         int | None, typer.Option(metavar="N", help="Most steps, 1 to 10.", rich_help_panel=_WORK)
     ] = None,
@@ -82,6 +86,7 @@ def ask(
             limits=None if limits == AskLimits() else limits,
             session_id=session_id,
             seed=seed,
+            allow_reduced=allow_reduced,
         )
         view = None if as_json else QuestionView(console, choices)
         answer = await follow(events, view)

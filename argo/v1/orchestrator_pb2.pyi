@@ -61,7 +61,7 @@ class AskLimits(_message.Message):
     def __init__(self, max_steps: _Optional[int] = ..., fan_out: _Optional[int] = ..., top_k: _Optional[int] = ..., max_answer_tokens: _Optional[int] = ...) -> None: ...
 
 class AskRequest(_message.Message):
-    __slots__ = ("question", "options", "strategy", "budget_ms", "limits", "session_id", "seed")
+    __slots__ = ("question", "options", "strategy", "budget_ms", "limits", "session_id", "seed", "allow_reduced")
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class AskRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_REDUCED_FIELD_NUMBER: _ClassVar[int]
     question: str
     options: _containers.RepeatedScalarFieldContainer[str]
     strategy: str
@@ -76,7 +77,8 @@ class AskRequest(_message.Message):
     limits: AskLimits
     session_id: str
     seed: int
-    def __init__(self, question: _Optional[str] = ..., options: _Optional[_Iterable[str]] = ..., strategy: _Optional[str] = ..., budget_ms: _Optional[int] = ..., limits: _Optional[_Union[AskLimits, _Mapping]] = ..., session_id: _Optional[str] = ..., seed: _Optional[int] = ...) -> None: ...
+    allow_reduced: bool
+    def __init__(self, question: _Optional[str] = ..., options: _Optional[_Iterable[str]] = ..., strategy: _Optional[str] = ..., budget_ms: _Optional[int] = ..., limits: _Optional[_Union[AskLimits, _Mapping]] = ..., session_id: _Optional[str] = ..., seed: _Optional[int] = ..., allow_reduced: bool = ...) -> None: ...
 
 class PolicyEvent(_message.Message):
     __slots__ = ("strategy", "tracker", "foci", "reason_available", "budget_ms", "answer_mode")

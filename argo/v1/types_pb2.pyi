@@ -29,6 +29,7 @@ class DegradationKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEGRADATION_KIND_PARTIAL_FAN_OUT: _ClassVar[DegradationKind]
     DEGRADATION_KIND_EXTRACTIVE: _ClassVar[DegradationKind]
     DEGRADATION_KIND_REASON: _ClassVar[DegradationKind]
+    DEGRADATION_KIND_OVERLOAD: _ClassVar[DegradationKind]
 ACTION_UNSPECIFIED: Action
 ACTION_RETRIEVE: Action
 ACTION_REASON: Action
@@ -43,6 +44,7 @@ DEGRADATION_KIND_SYNTHESIZER: DegradationKind
 DEGRADATION_KIND_PARTIAL_FAN_OUT: DegradationKind
 DEGRADATION_KIND_EXTRACTIVE: DegradationKind
 DEGRADATION_KIND_REASON: DegradationKind
+DEGRADATION_KIND_OVERLOAD: DegradationKind
 
 class Degradation(_message.Message):
     __slots__ = ("kind", "detail", "step")

@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 import grpc
 import numpy as np
 import pytest
-from scripted_stack import PATIENCE_S, Stack, kinds, refused
+from scripted_stack import PATIENCE_S, Stack, foci, kinds, refused
 
 from argo.errors import ResourceExhaustedError
 from argo.metric import Metrics
 from argo.telemetry import Telemetry
+from argo.v1 import types_pb2
 from orchestrator.admission import Admission, LateError, OccupancyMean, QueueFullError
 
 QUESTION = "What is E2?"
@@ -229,6 +230,39 @@ async def test_a_question_whose_answer_no_longer_fits_is_not_begun(peers: Stack)
     held.set()
     await first
     assert len(peers.decomposer.of("PlanFoci")) == 1
+
+
+async def test_a_caller_that_allows_less_gets_one_search_and_an_extractive_answer_flagged(peers: Stack) -> None:
+    peers.synthesizer.language_model = True
+    await peers.start_orchestrator(max_running=1, max_queued=0, max_reduced=1)
+    peers.decomposer.foci = foci("alpha", "beta")
+    held = asyncio.Event()
+    peers.decomposer.on_plan = held.wait
+    full = asyncio.create_task(peers.answer(QUESTION))
+    await peers.decomposer.wait_for("PlanFoci")
+    reduced = await peers.answer(QUESTION, session_id="less", allow_reduced=True)
+    assert peers.retriever.searched == [QUESTION]
+    assert len(peers.decomposer.calls) == 1
+    # A millisecond is too little for any model: the synthesizer takes its extractive way.
+    assert [call.request.time_limit_ms for call in peers.synthesizer.of("Synthesize")] == [1]
+    assert [lost.kind for lost in reduced.degradations] == [types_pb2.DEGRADATION_KIND_OVERLOAD]
+    assert (reduced.searches, reduced.steps, reduced.strategy) == (1, 1, "single_shot")
+    held.set()
+    assert [lost.kind for lost in (await full).degradations] == []
+
+
+async def test_reduced_answers_have_a_bound_of_their_own(peers: Stack) -> None:
+    await peers.start_orchestrator(max_running=1, max_queued=0, max_reduced=1)
+    held = asyncio.Event()
+    peers.synthesizer.on_synthesize = held.wait
+    running = [asyncio.create_task(peers.answer(QUESTION, allow_reduced=True))]
+    await peers.synthesizer.wait_for("Synthesize")
+    running.append(asyncio.create_task(peers.answer(QUESTION, allow_reduced=True)))
+    await peers.synthesizer.wait_for("Synthesize", 2)
+    async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
+        await peers.answer(QUESTION, allow_reduced=True)
+    held.set()
+    assert [len((await task).degradations) for task in running] == [0, 1]
 
 
 async def test_a_deadline_too_near_for_any_answer_is_told_before_anything_is_begun(stack: Stack) -> None:
