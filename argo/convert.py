@@ -439,6 +439,7 @@ def orchestrator_info(message: orchestrator_pb2.OrchestratorInfo) -> Orchestrato
                 target=peer.target,
                 health=peer.health,
                 info=service_info(peer.info) if peer.HasField("info") else None,
+                breaker=peer.breaker,
             )
             for peer in message.peers
         ),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIONS",
+    "BREAKER_OPENED",
+    "BREAKER_STATE",
     "BUDGETED_QUESTIONS",
     "BUDGET_MISSES",
     "BUDGET_USED",
@@ -129,6 +131,12 @@ REFUSED_QUESTIONS: Final = Declared(
     "argo_questions_refused_total",
     "Questions that were not begun: full (nobody more may wait), late (no answer would fit by its turn).",
     ("reason",),
+)
+BREAKER_STATE: Final = Declared(
+    "argo_breaker_state", "Breaker towards a service: 0 closed, 1 half open, 2 open.", ("service",)
+)
+BREAKER_OPENED: Final = Declared(
+    "argo_breaker_opened_total", "Times that a breaker opened, because its service failed in a row.", ("service",)
 )
 QUESTION_DURATION: Final = Declared(
     "argo_question_duration_seconds",

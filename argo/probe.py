@@ -45,6 +45,8 @@ def peer_health(info: OrchestratorInfo) -> list[ServiceHealth]:
                 detail += f", engine {peer.info.engine.name}"
             if (collection := peer.info.collection) is not None:
                 detail += f", {collection.documents} documents, {collection.passages} passages, {collection.embedder}"
+        if peer.breaker not in ("", "closed"):
+            detail = ", ".join(part for part in (detail, f"breaker {peer.breaker.replace('_', ' ')}") if part)
         peers.append(
             ServiceHealth(
                 service=peer.service, target=peer.target, health=peer.health, seen_from="orchestrator", detail=detail

@@ -63,6 +63,14 @@ _MARGIN_S: Final = 0.005
 """Taken off a deadline at each hop, so that the inner call ends before the outer one."""
 
 
+_REPLICA_RETRIES: Final = {"maxTokens": 1000, "tokenRatio": 1}
+"""A replica that dies fails all of its calls at once, as many as an orchestrator has under way, and each of them is to
+be tried on another; half of the tokens may be spent so before gRPC stops trying."""
+_SINGLE_RETRIES: Final = {"maxTokens": 20, "tokenRatio": 0.1}
+"""One that has no other beside it is seldom back within the backoff: ten failed attempts, and each is tried once only
+until a hundred calls have succeeded."""
+
+
 def _service_config(*, by_health: bool) -> str:
     # Ask, ResumeSession and DeleteSession are not repeated for the caller: a question may have begun.
     names: list[dict[str, str]] = [{"service": name} for name in _RETRIED_SERVICES]
@@ -73,9 +81,7 @@ def _service_config(*, by_health: bool) -> str:
     return json.dumps(
         {
             "loadBalancingConfig": [{"round_robin": {}}],
-            # A replica that dies fails all of its calls at once, as many as an orchestrator has under way, and each
-            # of them is to be tried on another; half of the tokens may be spent so before gRPC stops trying.
-            "retryThrottling": {"maxTokens": 1000, "tokenRatio": 1},
+            "retryThrottling": _REPLICA_RETRIES if by_health else _SINGLE_RETRIES,
             **health,
             "methodConfig": [
                 {

@@ -53,6 +53,8 @@ class PeerInfo(Result):
     health: str
     """ "SERVING", "NOT_SERVING" or "UNREACHABLE"."""
     info: ServiceInfo | None
+    breaker: str = ""
+    """ "closed", "half_open" or "open": whether the orchestrator calls it; empty from an older orchestrator."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from argo.metric import Metrics
 from argo.v1 import orchestrator_pb2, types_pb2
 from orchestrator.action_time import ActionTimes, AnswerMode
 from orchestrator.admission import Admission, LateError, QueueFullError
+from orchestrator.breaker import Breaker
 from orchestrator.parameter import MdpParameters
 from orchestrator.policy_book import PolicyBook
 from orchestrator.question import Question
@@ -21,7 +22,7 @@ from orchestrator.question import Question
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-__all__ = ["PolicyMetrics", "QuestionMetrics"]
+__all__ = ["BreakerMetrics", "PolicyMetrics", "QuestionMetrics"]
 
 _TERMINATE: Final = "terminate"
 _REFUSALS: Final = {QueueFullError: "full", LateError: "late"}
@@ -111,6 +112,31 @@ class QuestionMetrics:
         self._progress.observe(answer.progress)
         self._steps.observe(answer.steps)
         self._searches.observe(answer.searches)
+
+
+class BreakerMetrics:
+    """How the breakers stand, and how often they opened.
+
+    Args:
+        metrics: Of this process.
+        breakers: Towards each service.
+    """
+
+    def __init__(self, metrics: Metrics, breakers: Iterable[Breaker]) -> None:
+        self._breakers = tuple(breakers)
+        metrics.collect(self.read)
+
+    def read(self) -> Iterable[Metric]:
+        """The gauge and the counter."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        state, opened = names.BREAKER_STATE, names.BREAKER_OPENED
+        gauge = GaugeMetricFamily(state.name, state.help, labels=state.labels)
+        counter = CounterMetricFamily(opened.name, opened.help, labels=opened.labels)
+        for breaker in self._breakers:
+            gauge.add_metric((breaker.service,), breaker.state.value)
+            counter.add_metric((breaker.service,), breaker.opened)
+        return [gauge, counter]
 
 
 class PolicyMetrics:

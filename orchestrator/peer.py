@@ -32,6 +32,8 @@ from argo.v1 import (
     synthesizer_pb2_grpc,
     types_pb2,
 )
+from orchestrator.breaker import Breaker
+from orchestrator.metric import BreakerMetrics
 from orchestrator.settings import OrchestratorSettings
 
 __all__ = ["FATAL", "HopLog", "Peers"]
@@ -111,6 +113,12 @@ class Peers:
         self._decomposer = self._replicas["decomposer"].together
         self._retriever = self._replicas["retriever"].together
         self._synthesizer = self._replicas["synthesizer"].together
+        self.breakers = {
+            name: Breaker(name, settings.breaker_failures, settings.breaker_open_s) for name in self._replicas
+        }
+        """Towards each service."""
+        if telemetry.metrics is not None:
+            BreakerMetrics(telemetry.metrics, self.breakers.values())
         self._decomposer_stub = decomposer_pb2_grpc.DecomposerServiceStub(self._decomposer.channel)
         self._retriever_stub = retriever_pb2_grpc.RetrieverServiceStub(self._retriever.channel)
         self._synthesizer_stub = synthesizer_pb2_grpc.SynthesizerServiceStub(self._synthesizer.channel)
@@ -124,32 +132,31 @@ class Peers:
         self, request: decomposer_pb2.PlanFociRequest, timeout_s: float, hops: HopLog
     ) -> decomposer_pb2.PlanFociResponse:
         """Plan the question. Raises the ArgoError of the status that came back, as do the calls below."""
-        return await _logged(
-            self._decomposer, "decomposer", "PlanFoci", self._decomposer_stub.PlanFoci, request, timeout_s, hops, 0
-        )
+        stub = self._decomposer_stub.PlanFoci
+        return await self._logged(self._decomposer, "decomposer", "PlanFoci", stub, request, timeout_s, hops, 0)
 
     async def generate_subquery(
         self, request: decomposer_pb2.GenerateSubqueryRequest, timeout_s: float, hops: HopLog, step: int
     ) -> decomposer_pb2.GenerateSubqueryResponse:
         """Word one subquery."""
         stub = self._decomposer_stub.GenerateSubquery
-        return await _logged(self._decomposer, "decomposer", "GenerateSubquery", stub, request, timeout_s, hops, step)
+        return await self._logged(
+            self._decomposer, "decomposer", "GenerateSubquery", stub, request, timeout_s, hops, step
+        )
 
     async def search(
         self, request: retriever_pb2.SearchRequest, timeout_s: float, hops: HopLog, step: int
     ) -> retriever_pb2.SearchResponse:
         """Search the documents."""
-        return await _logged(
-            self._retriever, "retriever", "Search", self._retriever_stub.Search, request, timeout_s, hops, step
-        )
+        stub = self._retriever_stub.Search
+        return await self._logged(self._retriever, "retriever", "Search", stub, request, timeout_s, hops, step)
 
     async def reason(
         self, request: synthesizer_pb2.ReasonRequest, timeout_s: float, hops: HopLog, step: int
     ) -> synthesizer_pb2.ReasonResponse:
         """Write a note."""
-        return await _logged(
-            self._synthesizer, "synthesizer", "Reason", self._synthesizer_stub.Reason, request, timeout_s, hops, step
-        )
+        stub = self._synthesizer_stub.Reason
+        return await self._logged(self._synthesizer, "synthesizer", "Reason", stub, request, timeout_s, hops, step)
 
     async def synthesize(
         self, request: synthesizer_pb2.SynthesizeRequest, timeout_s: float, hops: HopLog
@@ -158,16 +165,16 @@ class Peers:
         start_s = hops.now_s()
         timing: types_pb2.Timing | None = None
         error_name = ""
-        events = self._synthesizer.stream(
-            "argo.v1.SynthesizerService/Synthesize", self._synthesizer_stub.Synthesize, request, timeout_s
-        )
         try:
-            async for event in events:
-                if event.HasField("answer"):
-                    timing = event.answer.timing
-                yield event
-            if timing is None:
-                raise UnavailableError("the synthesizer ended its stream without an answer")
+            with self.breakers["synthesizer"].call(timeout_s):
+                async for event in self._synthesizer.stream(
+                    "argo.v1.SynthesizerService/Synthesize", self._synthesizer_stub.Synthesize, request, timeout_s
+                ):
+                    if event.HasField("answer"):
+                        timing = event.answer.timing
+                    yield event
+                if timing is None:
+                    raise UnavailableError("the synthesizer ended its stream without an answer")
         except ArgoError as error:
             error_name = error.code.name
             raise
@@ -176,6 +183,30 @@ class Peers:
             raise
         finally:
             hops.add("synthesizer", "Synthesize", 0, start_s, timing, error_name)
+
+    async def _logged(
+        self,
+        caller: Caller,
+        service: str,
+        name: str,
+        stub: Callable[..., Awaitable[_R]],
+        request: Message,
+        timeout_s: float,
+        hops: HopLog,
+        step: int,
+    ) -> _R:
+        start_s = hops.now_s()
+        try:
+            with self.breakers[service].call(timeout_s):
+                reply = await caller.unary(f"{_full_name(service)}/{name}", stub, request, timeout_s)
+        except ArgoError as error:
+            hops.add(service, name, step, start_s, None, error.code.name)
+            raise
+        except asyncio.CancelledError:
+            hops.add(service, name, step, start_s, None, "CANCELLED")
+            raise
+        hops.add(service, name, step, start_s, reply.timing)
+        return reply
 
     async def decomposer_info(self, timeout_s: float) -> types_pb2.ServiceInfo:
         """What the decomposer is; says how fast its language model is, where one runs."""
@@ -199,7 +230,7 @@ class Peers:
         return list(
             await asyncio.gather(
                 *(
-                    _describe(name, caller, stubs[name](caller.channel).GetInfo)
+                    _describe(name, caller, stubs[name](caller.channel).GetInfo, self.breakers[name])
                     for name, replicas in self._replicas.items()
                     for caller in replicas.each
                 )
@@ -207,36 +238,15 @@ class Peers:
         )
 
 
-async def _logged(
-    caller: Caller,
-    service: str,
-    name: str,
-    stub: Callable[..., Awaitable[_R]],
-    request: Message,
-    timeout_s: float,
-    hops: HopLog,
-    step: int,
-) -> _R:
-    start_s = hops.now_s()
-    try:
-        reply = await caller.unary(f"{_full_name(service)}/{name}", stub, request, timeout_s)
-    except ArgoError as error:
-        hops.add(service, name, step, start_s, None, error.code.name)
-        raise
-    except asyncio.CancelledError:
-        hops.add(service, name, step, start_s, None, "CANCELLED")
-        raise
-    hops.add(service, name, step, start_s, reply.timing)
-    return reply
-
-
 def _full_name(service: str) -> str:
     return f"argo.v1.{service.capitalize()}Service"
 
 
-async def _describe(service: str, caller: Caller, get_info: Any) -> orchestrator_pb2.PeerInfo:
+async def _describe(service: str, caller: Caller, get_info: Any, breaker: Breaker) -> orchestrator_pb2.PeerInfo:
     full_name = _full_name(service)
-    described = orchestrator_pb2.PeerInfo(service=service, target=caller.target, health="UNREACHABLE")
+    described = orchestrator_pb2.PeerInfo(
+        service=service, target=caller.target, health="UNREACHABLE", breaker=breaker.state.name.lower()
+    )
     try:
         reply = await caller.unary(
             "grpc.health.v1.Health/Check",

@@ -124,6 +124,12 @@ class OrchestratorSettings(ServerSettings):
     tenant_running: int | None = Field(default=None, ge=1, le=10_000)
     """Questions of one tenant answered at once; None for no bound besides `max_running`."""
 
+    breaker_failures: int = Field(default=5, ge=1, le=1_000)
+    """Calls to a service that fail in a row before it is not called for a while."""
+
+    breaker_open_s: float = Field(default=1.0, ge=0.05, le=300)
+    """Seconds until one call is let through to see whether the service is back."""
+
     answer_margin_s: float = Field(default=0.005, ge=0, le=1)
     """Seconds of the budget kept back for the way to the caller."""
 

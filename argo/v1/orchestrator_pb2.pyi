@@ -480,16 +480,18 @@ class ReloadPolicyResponse(_message.Message):
     def __init__(self, origin: _Optional[str] = ..., solve_s: _Optional[float] = ..., timing: _Optional[_Union[_types_pb2.Timing, _Mapping]] = ...) -> None: ...
 
 class PeerInfo(_message.Message):
-    __slots__ = ("service", "target", "health", "info")
+    __slots__ = ("service", "target", "health", "info", "breaker")
     SERVICE_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     HEALTH_FIELD_NUMBER: _ClassVar[int]
     INFO_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
     service: str
     target: str
     health: str
     info: _types_pb2.ServiceInfo
-    def __init__(self, service: _Optional[str] = ..., target: _Optional[str] = ..., health: _Optional[str] = ..., info: _Optional[_Union[_types_pb2.ServiceInfo, _Mapping]] = ...) -> None: ...
+    breaker: str
+    def __init__(self, service: _Optional[str] = ..., target: _Optional[str] = ..., health: _Optional[str] = ..., info: _Optional[_Union[_types_pb2.ServiceInfo, _Mapping]] = ..., breaker: _Optional[str] = ...) -> None: ...
 
 class OrchestratorInfo(_message.Message):
     __slots__ = ("info", "peers", "strategies", "limits", "timing")
