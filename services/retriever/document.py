@@ -5,15 +5,27 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from argo.errors import InvalidArgumentError
 from services.retriever.furniture import is_furniture
 
-__all__ = ["Block", "BlockKind", "BrokenDocumentError", "Outline", "ParsedDocument"]
+__all__ = ["Block", "BlockKind", "BrokenDocumentError", "Outline", "ParsedDocument", "bounded_title"]
+
+_TITLE_CHARACTERS: Final = 300
+"""Of a heading or title, which every passage under it carries; no specification's is as long."""
+_MOST_BLOCKS: Final = 500_000
+_MOST_CHARACTERS: Final = 32_000_000
+"""Of all blocks together; no reader of a plain document can reach it, one that unpacks or repeats can."""
 
 
 class BrokenDocumentError(InvalidArgumentError):
     """A document's bytes are not what its media type says, or are larger than a reader will unpack."""
+
+
+def bounded_title(text: str) -> str:
+    """A heading or title on one line, cut where none is as long."""
+    return " ".join(text[: 4 * _TITLE_CHARACTERS].split())[:_TITLE_CHARACTERS].rstrip()
 
 
 class BlockKind(enum.Enum):
@@ -58,10 +70,11 @@ class Outline:
 
     blocks: list[Block] = field(default_factory=list)
     _open: list[tuple[int, str]] = field(default_factory=list)
+    _characters: int = 0
 
     def heading(self, level: int, text: str) -> None:
         """Open a section; sections of the same or a deeper level end."""
-        text = " ".join(text.split())
+        text = bounded_title(text)
         while self._open and self._open[-1][0] >= level:
             self._open.pop()
         if text:
@@ -73,13 +86,22 @@ class Outline:
         return tuple(text for _, text in self._open)
 
     def add(self, kind: BlockKind, text: str, page: int | None = None) -> None:
-        """Add a block, unless it is blank, a licence header or navigation."""
+        """Add a block, unless it is blank, a licence header or navigation.
+
+        Raises:
+            BrokenDocumentError: There are too many, or they hold too much.
+        """
         lines = [line.rstrip() for line in text.replace("\x00", "").splitlines()]
         text = "\n".join(line for line in lines if line.strip())
         if kind is BlockKind.PARAGRAPH:
             text = " ".join(text.split())
         if not text or is_furniture(text, self.headings):
             return
+        self._characters += len(text)
+        if self._characters > _MOST_CHARACTERS:
+            raise BrokenDocumentError(f"its text must have at most {_MOST_CHARACTERS} characters, and has more")
+        if len(self.blocks) >= _MOST_BLOCKS:
+            raise BrokenDocumentError(f"it must have at most {_MOST_BLOCKS} paragraphs, lists and tables, and has more")
         self.blocks.append(Block(kind, text, self.headings, page))
 
     def first_heading(self) -> str:

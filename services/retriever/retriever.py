@@ -6,12 +6,13 @@ import enum
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from argo.errors import ArgoError, InvalidArgumentError, NotReadyError, UnavailableError
 from services.retriever.collection import Builder, IndexedDocument, Snapshot
+from services.retriever.document import ParsedDocument
 from services.retriever.embedder import Embedder
 from services.retriever.passage import PassageRules, make_passages
 from services.retriever.reader import detect_media_type, read_document
@@ -75,6 +76,7 @@ class Retriever:
         store: Keeps the passages.
         rules: How documents are cut.
         exact_passages: Largest collection whose vectors are all compared instead of asking the store.
+        read: Reads a document, as :func:`read_document` does; documents of others want a reader that can be cut.
     """
 
     def __init__(
@@ -83,10 +85,12 @@ class Retriever:
         store: PassageStore,
         rules: PassageRules | None = None,
         exact_passages: int = EXACT_PASSAGES,
+        read: Callable[[bytes, str, str], ParsedDocument] = read_document,
     ) -> None:
         self._embedder = embedder
         self._store = store
         self._rules = rules or PassageRules()
+        self._read_document = read
         self._vectors = QueryVectors(embedder)
         self.calibration = load_calibration(embedder.name)
         self._searcher = Searcher(self._vectors, store, self.calibration, exact_passages)
@@ -253,7 +257,7 @@ class Retriever:
             if before is not None and before.complete and (before.content_hash, before.rules) == (content_hash, rules):
                 return DocumentOutcome(document.source, Outcome.UNCHANGED, before.passages), []
             media_type = detect_media_type(document.source, document.media_type)
-            parsed = read_document(document.data, media_type, document.source)
+            parsed = self._read_document(document.data, media_type, document.source)
         except InvalidArgumentError as error:
             _LOG.warning("not indexed: %s", error.message, exc_info=error.__cause__)
             return DocumentOutcome(document.source, Outcome.FAILED, before.passages if before else 0, str(error)), []

@@ -20,6 +20,7 @@ from services.retriever.chroma import open_embedded, open_server
 from services.retriever.embedder import resolve_embedder
 from services.retriever.frame import read_documents
 from services.retriever.metric import RetrieverMetrics
+from services.retriever.reading import ReaderProcess
 from services.retriever.retriever import DocumentOutcome, IncomingDocument, Outcome, Retriever
 from services.retriever.search import Filter, RankedPassage
 from services.retriever.settings import RetrieverSettings
@@ -199,6 +200,8 @@ class RetrieverServicer(retriever_pb2_grpc.RetrieverServiceServicer):
             "table_words": str(self._settings.table_words),
             "overlap_words": str(self._settings.overlap_words),
             "exact_passages": str(self._settings.exact_passages),
+            "reader_timeout_s": f"{self._settings.reader_timeout_s:g}",
+            "reader_memory_mib": str(self._settings.reader_memory_mib),
         }
         return self._describe(shown, collection=self._collection())
 
@@ -253,6 +256,7 @@ class RetrieverProcess(Service):
         self._settings = settings
         metrics = None if telemetry is None or telemetry.metrics is None else RetrieverMetrics(telemetry.metrics)
         self._servicer = RetrieverServicer(settings, self.info, metrics)
+        self._reader = ReaderProcess(settings.reader_timeout_s, settings.reader_memory_mib)
         self._retriever: Retriever | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -299,7 +303,7 @@ class RetrieverProcess(Service):
             if settings.chroma_url is None
             else open_server(settings.chroma_url, settings.collection, embedder)
         )
-        retriever = Retriever(embedder, store, settings.passage_rules(), settings.exact_passages)
+        retriever = Retriever(embedder, store, settings.passage_rules(), settings.exact_passages, self._reader.read)
         retriever.load()
         if retriever.snapshot.stored:
             retriever.search(["What is O-RAN?"], foci=["What is O-RAN?"], top_k=settings.top_k)
@@ -310,5 +314,6 @@ class RetrieverProcess(Service):
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait({self._following})
+        await asyncio.to_thread(self._reader.close)
         if self._retriever is not None:
             await asyncio.to_thread(self._retriever.close)

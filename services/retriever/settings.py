@@ -54,6 +54,12 @@ class RetrieverSettings(ServerSettings):
     exact_passages: int = Field(default=EXACT_PASSAGES, ge=0)
     """Largest collection whose vectors are all compared at each search; beyond it the store's index is asked."""
 
+    reader_timeout_s: float = Field(default=60, ge=1, le=600)
+    """Seconds that one document may take to be read; one that takes longer is reported and skipped."""
+
+    reader_memory_mib: int = Field(default=1_024, ge=256, le=65_536)
+    """Memory (address space) of the process that reads documents; one that takes more is reported and skipped."""
+
     def passage_rules(self) -> PassageRules:
         """How documents are cut."""
         return PassageRules(

@@ -13,7 +13,7 @@ from typing import Final
 
 from argo.errors import InvalidArgumentError
 from argo.limits import DOCUMENT_BYTES
-from services.retriever.document import BrokenDocumentError, ParsedDocument
+from services.retriever.document import BrokenDocumentError, ParsedDocument, bounded_title
 from services.retriever.metadata import read_metadata
 
 __all__ = ["MEDIA_TYPES", "detect_media_type", "read_document"]
@@ -101,5 +101,6 @@ def read_document(data: bytes, media_type: str, source: str) -> ParsedDocument:
         raise BrokenDocumentError(
             f"{source!r} cannot be read as {media_type}: {type(error).__name__} while parsing"
         ) from error
+    document = replace(document, title=bounded_title(document.title))
     number, version, working_group = read_metadata(source, document)
     return replace(document, number=number, version=version, working_group=working_group)

@@ -18,6 +18,7 @@ __all__ = ["read"]
 
 _MOST_UNPACKED_BYTES: Final = 256 * 1024 * 1024
 """A DOCX file is a ZIP archive; a hostile one of a few kilobytes can claim terabytes."""
+_MOST_ENTRIES: Final = 10_000
 _HEADING: Final = re.compile(r"^(?:heading|\u00fcberschrift|titre)\s*(\d)$", re.IGNORECASE)
 _LIST_STYLE: Final = re.compile(r"^(?:list|bullet)", re.IGNORECASE)
 _FURNITURE_STYLE: Final = re.compile(r"^(?:toc|table of figures|header|footer|index)\b", re.IGNORECASE)
@@ -31,11 +32,15 @@ def read(data: bytes) -> ParsedDocument:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # These sizes bound what is unpacked also where they lie: an entry is read no further than its own says.
+            entries = len(archive.infolist())
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except zipfile.BadZipFile as error:
         raise BrokenDocumentError(str(error)) from error
     if unpacked > _MOST_UNPACKED_BYTES:
         raise BrokenDocumentError(f"it must unpack to at most {_MOST_UNPACKED_BYTES} bytes, got {unpacked}")
+    if entries > _MOST_ENTRIES:
+        raise BrokenDocumentError(f"it must hold at most {_MOST_ENTRIES} files, got {entries}")
     document: Document = docx.Document(io.BytesIO(data))
     outline = Outline()
     title = str(document.core_properties.title or "").strip()
