@@ -7,6 +7,7 @@ import logging
 import math
 import resource
 import sys
+from pathlib import Path
 from typing import IO, Any, Final
 
 from services.retriever.document import BrokenDocumentError
@@ -15,7 +16,7 @@ from services.retriever.reading import as_message
 
 _FILES: Final = 64
 _SPENT_SHARE: Final = 0.5
-"""Of the memory: a process that has used more is replaced, since what it gave back may lie in pieces."""
+"""Of the memory: a process that holds more is replaced, since what it would give back may lie in pieces."""
 
 
 def _bound(memory_bytes: int) -> None:
@@ -36,10 +37,15 @@ def _grant_time(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
+def _address_space() -> int:
+    """Bytes. Not the peak of resident memory, which a process takes over from the one that started it."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def _reply(data: bytes, header: dict[str, Any], memory_bytes: int) -> bytes:
     try:
         document = as_message(read_document(data, header["media_type"], header["source"]))
-        spent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > _SPENT_SHARE * memory_bytes
+        spent = _address_space() > _SPENT_SHARE * memory_bytes
         return json.dumps({"document": document, "spent": spent}).encode()
     except BrokenDocumentError as error:
         starved, why = isinstance(error.__cause__, MemoryError), error.message
