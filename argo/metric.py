@@ -45,6 +45,7 @@ __all__ = [
     "GPU_MEMORY",
     "GPU_MEMORY_USED",
     "GPU_UTILISATION",
+    "HEDGED_SEARCHES",
     "INGESTED_DOCUMENTS",
     "KV_CACHE_USED",
     "OOM_KILLS",
@@ -137,6 +138,11 @@ BREAKER_STATE: Final = Declared(
 )
 BREAKER_OPENED: Final = Declared(
     "argo_breaker_opened_total", "Times that a breaker opened, because its service failed in a row.", ("service",)
+)
+HEDGED_SEARCHES: Final = Declared(
+    "argo_hedged_searches_total",
+    "Searches that were late and made once more, by whose reply came first: first, second, failed (neither).",
+    ("outcome",),
 )
 QUESTION_DURATION: Final = Declared(
     "argo_question_duration_seconds",

@@ -22,7 +22,7 @@ from orchestrator.question import Question
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-__all__ = ["BreakerMetrics", "PolicyMetrics", "QuestionMetrics"]
+__all__ = ["BreakerMetrics", "HedgeMetrics", "PolicyMetrics", "QuestionMetrics"]
 
 _TERMINATE: Final = "terminate"
 _REFUSALS: Final = {QueueFullError: "full", LateError: "late"}
@@ -137,6 +137,23 @@ class BreakerMetrics:
             gauge.add_metric((breaker.service,), breaker.state.value)
             counter.add_metric((breaker.service,), breaker.opened)
         return [gauge, counter]
+
+
+class HedgeMetrics:
+    """Counts the searches that were made twice.
+
+    Args:
+        metrics: Of this process.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._hedged = metrics.counter(names.HEDGED_SEARCHES)
+        for outcome in ("first", "second", "failed"):
+            self._hedged.labels(outcome)
+
+    def count(self, outcome: str) -> None:
+        """One ended so."""
+        self._hedged.labels(outcome).inc()
 
 
 class PolicyMetrics:

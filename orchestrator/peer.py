@@ -20,7 +20,7 @@ from argo.errors import (
 )
 from argo.replica import Replicas
 from argo.rpc import Caller
-from argo.target import check_target
+from argo.target import check_target, is_replicated
 from argo.telemetry import Telemetry
 from argo.v1 import (
     decomposer_pb2,
@@ -33,7 +33,8 @@ from argo.v1 import (
     types_pb2,
 )
 from orchestrator.breaker import Breaker
-from orchestrator.metric import BreakerMetrics
+from orchestrator.hedge import Hedge
+from orchestrator.metric import BreakerMetrics, HedgeMetrics
 from orchestrator.settings import OrchestratorSettings
 
 __all__ = ["FATAL", "HopLog", "Peers"]
@@ -117,11 +118,23 @@ class Peers:
             name: Breaker(name, settings.breaker_failures, settings.breaker_open_s) for name in self._replicas
         }
         """Towards each service."""
+        hedges = (
+            is_replicated(settings.retriever_target) if settings.hedge_searches is None else settings.hedge_searches
+        )
+        self._hedge: Hedge | None = None
+        if hedges:
+            count = HedgeMetrics(telemetry.metrics).count if telemetry.metrics is not None else _uncounted
+            self._hedge = Hedge(settings.hedge_share, count)
         if telemetry.metrics is not None:
             BreakerMetrics(telemetry.metrics, self.breakers.values())
         self._decomposer_stub = decomposer_pb2_grpc.DecomposerServiceStub(self._decomposer.channel)
         self._retriever_stub = retriever_pb2_grpc.RetrieverServiceStub(self._retriever.channel)
         self._synthesizer_stub = synthesizer_pb2_grpc.SynthesizerServiceStub(self._synthesizer.channel)
+
+    @property
+    def hedges(self) -> bool:
+        """Whether late searches are made once more."""
+        return self._hedge is not None
 
     async def close(self) -> None:
         """Close the channels."""
@@ -147,9 +160,13 @@ class Peers:
     async def search(
         self, request: retriever_pb2.SearchRequest, timeout_s: float, hops: HopLog, step: int
     ) -> retriever_pb2.SearchResponse:
-        """Search the documents."""
+        """Search the documents; a second time, with the next replica, where the first is late and hedging is on."""
         stub = self._retriever_stub.Search
-        return await self._logged(self._retriever, "retriever", "Search", stub, request, timeout_s, hops, step)
+
+        async def send(left_s: float) -> retriever_pb2.SearchResponse:
+            return await self._logged(self._retriever, "retriever", "Search", stub, request, left_s, hops, step)
+
+        return await (send(timeout_s) if self._hedge is None else self._hedge.call(send, timeout_s))
 
     async def reason(
         self, request: synthesizer_pb2.ReasonRequest, timeout_s: float, hops: HopLog, step: int
@@ -236,6 +253,10 @@ class Peers:
                 )
             )
         )
+
+
+def _uncounted(outcome: str) -> None:
+    """Where nothing is counted."""
 
 
 def _full_name(service: str) -> str:

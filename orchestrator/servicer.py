@@ -308,6 +308,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             "max_running": str(settings.max_running),
             "max_queued": str(settings.max_queued),
             "max_reduced": str(settings.max_reduced),
+            "hedge_searches": str(self._peers.hedges).lower(),
             "max_steps": str(settings.max_steps),
             "fan_out": str(settings.fan_out),
             "top_k": str(settings.top_k),

@@ -130,6 +130,13 @@ class OrchestratorSettings(ServerSettings):
     breaker_open_s: float = Field(default=1.0, ge=0.05, le=300)
     """Seconds until one call is let through to see whether the service is back."""
 
+    hedge_searches: bool | None = None
+    """Whether a search that takes longer than 95 % of the latest is made once more, the first reply winning; None for
+    where `retriever_target` stands for several replicas."""
+
+    hedge_share: float = Field(default=0.05, gt=0, le=0.5)
+    """Most searches that are made so, as a share of all."""
+
     answer_margin_s: float = Field(default=0.005, ge=0, le=1)
     """Seconds of the budget kept back for the way to the caller."""
 
