@@ -16,6 +16,7 @@ from argo.errors import ArgoError
 from argo.v1 import types_pb2
 from services.engine.metric import EngineMetrics, GenerationMetrics
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, LanguageModel, Message, Sampling
+from services.engine.prompt_canary import LeakGuard, PromptCanary
 from services.engine.warm_up import finished
 
 __all__ = ["Canary", "WatchedModel"]
@@ -27,14 +28,16 @@ _REQUEST: Final = GenerationRequest((Message("user", "ok"),), Sampling(max_token
 
 
 class WatchedModel:
-    """A language model that remembers when it last showed life.
+    """A language model that remembers when it last showed life, and that keeps its instructions to itself.
 
     Args:
         model: The engine.
+        prompt_canary: What must not come out of it; None for nothing.
     """
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: LanguageModel, prompt_canary: PromptCanary | None = None) -> None:
         self._inner = model
+        self._prompt_canary = prompt_canary
         self._metrics: GenerationMetrics | None = None
         self.last_sign_at = time.monotonic()
         """time.monotonic() when anything last came of a generation."""
@@ -65,9 +68,17 @@ class WatchedModel:
         self.last_sign_at = time.monotonic()
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
-        """Yield what the engine yields, note when, and count the generation where it is counted."""
+        """Yield what the engine yields, note when, and count the generation where it is counted.
+
+        Raises:
+            LeakedPromptError: It wrote what stands in its instructions; none of that was yielded.
+        """
         # All in one generator: every layer of them is paid for at every token.
         metrics, began, finished = self._metrics, time.perf_counter(), False
+        guard: LeakGuard | None = None
+        if self._prompt_canary is not None:
+            # Also where one of few choices is all that can be written, so that the prefix cache serves both.
+            request, guard = self._prompt_canary.planted(request), LeakGuard(self._prompt_canary)
         try:
             async with contextlib.aclosing(
                 cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
@@ -76,7 +87,13 @@ class WatchedModel:
                     # A generation that its time limit ended is no sign of life.
                     if isinstance(part, str) or part.finish_reason != "time":
                         self.last_sign_at = time.monotonic()
-                    if metrics is not None and isinstance(part, Generated):
+                    if isinstance(part, str):
+                        if shown := part if guard is None else guard.feed(part):
+                            yield shown
+                        continue
+                    if guard is not None and (held := guard.finish()):
+                        yield held
+                    if metrics is not None:
                         finished = True
                         metrics.finished(request.kind, part, time.perf_counter() - began)
                     yield part

@@ -7,6 +7,7 @@ from argo.telemetry import Telemetry
 from services.engine.canary import WatchedModel
 from services.engine.port import LanguageModel
 from services.engine.profile import load_profile
+from services.engine.prompt_canary import PromptCanary
 from services.engine.settings import EngineSettings
 from services.engine.span import TracedModel
 
@@ -26,7 +27,14 @@ def make_model(settings: EngineSettings, telemetry: Telemetry | None = None) -> 
     """
     if settings.engine == "builtin":
         raise InvalidArgumentError("engine must be one with a language model, got 'builtin'")
-    return WatchedModel(TracedModel(_engine(settings), telemetry or Telemetry(None)))
+    return WatchedModel(TracedModel(_engine(settings), telemetry or Telemetry(None)), _canary(settings))
+
+
+def _canary(settings: EngineSettings) -> PromptCanary | None:
+    if settings.prompt_canary is not None:
+        return PromptCanary(settings.prompt_canary.get_secret_value())
+    # What is scripted is drawn from the prompt's hash, and is to be the same at each start.
+    return None if settings.engine == "scripted" else PromptCanary()
 
 
 def _engine(settings: EngineSettings) -> LanguageModel:

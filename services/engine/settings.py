@@ -51,6 +51,10 @@ class EngineSettings(ServerSettings):
     script: Path | None = None
     """Curve file of the scripted engine; None takes the one that comes with it."""
 
+    prompt_canary: SecretStr | None = Field(default=None, min_length=12, max_length=64)
+    """Secret of letters and digits in the system prompt; what holds it is never shown. None takes a random one at each
+    start (none with "scripted"); a fixed one keeps the prompts, and so greedy answers, the same from start to start."""
+
     expected_batch: int = Field(default=8, ge=1, le=1024)
     """Requests that a warm-up runs at once."""
 

@@ -12,6 +12,7 @@ from typing import Final, cast
 from argo.errors import InvalidArgumentError, UnavailableError
 from services.engine.coalesce import coalesced
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
+from services.engine.prompt_canary import LeakedPromptError
 from services.engine.served import ServedModel
 from services.synthesizer.builtin import BuiltinEngine
 from services.synthesizer.citation import CitationStream
@@ -81,6 +82,7 @@ class FreeAnswer:
         self._written = WrittenText(CitationStream(self._originals))
         self._work = Work()
         self._fault = ""
+        self._leaked = False
         self._cut = False
         self._raw = ""
         self.is_exact = False
@@ -154,6 +156,9 @@ class FreeAnswer:
                         break
         except EngineDeadError:
             raise
+        except LeakedPromptError as error:
+            _LOG.warning("an answer was withheld: %s", error)
+            self._leaked, self._fault = True, "the model wrote of its instructions"
         except (UnavailableError, InvalidArgumentError) as error:
             _LOG.warning("the model wrote no whole answer: %s", error)
             self._fault = "the model failed"
@@ -176,7 +181,7 @@ class FreeAnswer:
         if not written.text.strip():
             why = self._fault or "the model wrote nothing"
             return self._replaced(fall_back(self._extractive, request, why, self._work))
-        if self._fault and not written.has_sentence:
+        if self._leaked or (self._fault and not written.has_sentence):
             quoted = self._extractive.answer(request)
             if not quoted.abstained:
                 return self._continued(quoted)
