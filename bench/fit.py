@@ -37,6 +37,7 @@ __all__ = [
     "closings",
     "fit",
     "fit_record",
+    "fitted_sessions",
     "in_force",
     "read_policy",
     "with_close_relevance",
@@ -137,6 +138,11 @@ def best_closing(weighed: Sequence[Closing]) -> float | None:
     return None if best is None else best.close_relevance
 
 
+def fitted_sessions(rows: Sequence[Mapping[str, Any]], at: float | None) -> list[Mapping[str, Any]]:
+    """The sessions in which foci closed from one relevance on; all of them where None."""
+    return [row for row in rows if at is None or row["close_relevance"] == at]
+
+
 def best_of_record(run: Run) -> float | None:
     """The relevance that is worth most by the sessions of a record; None where one alone was tried."""
     before = read_policy(run.head["before"]).parameters
@@ -211,8 +217,8 @@ def fit(run: Run, before: PolicyFile, *, seed: int, origin: str, with_times: boo
     """
     rows, rng = run.of_kind("session"), np.random.default_rng(seed)
     weighed = closings(rows, before.parameters, rng)
-    if (at := best_closing(weighed)) is not None:
-        rows = [row for row in rows if row["close_relevance"] == at]
+    at = best_closing(weighed)
+    rows = fitted_sessions(rows, at)
     estimates = estimate_parameters(rows, rng, retrieve_cost=before.parameters.retrieve_cost)
     found = {estimate.name: estimate.value for estimate in estimates if estimate.value is not None}
     if "success_probability" not in found:

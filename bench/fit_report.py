@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.action_time import time_table
 from bench.estimate import Estimate, closing_table
-from bench.fit import FITTED, NON_ADAPTIVE, Fit, best_closing, fit_record
+from bench.fit import FITTED, NON_ADAPTIVE, Fit, best_closing, fit_record, fitted_sessions
 from bench.held_out import MARGIN, SAVING, Comparison, compare, score
 from bench.plot_fit import plot_fit
 from bench.record import Run
@@ -36,7 +36,8 @@ def report(run: Run, console: Console) -> dict[str, Any]:
         What the last line of output holds: headline figures; the rest is in the file that "report" names.
     """
     made, seed = fit_record(run), run.head["settings"]["seed"]
-    rows = run.of_kind("session")
+    # Those that the fit was made of: at another relevance other foci close, after other searches.
+    rows = fitted_sessions(run.of_kind("session"), best_closing(made.closings))
     rng = np.random.default_rng(seed)
     closing, times = closing_table(rows, rng), time_table(rows, rng)
     splits = list(dict.fromkeys(row["split"] for row in run.of_kind("question")))
@@ -82,7 +83,7 @@ def report(run: Run, console: Console) -> dict[str, Any]:
     against = [row for row in comparisons.get("test", []) if row.second in NON_ADAPTIVE]
     return {
         "parameters": made.after.parameters.to_mapping(),
-        "sessions": len(rows),
+        "sessions": len(run.of_kind("session")),
         "recall": {f"{row['run']}, {row['budget_ms']} ms": row["recall"] for row in scores.get("test", [])},
         "searches": {f"{row['run']}, {row['budget_ms']} ms": row["searches"] for row in scores.get("test", [])},
         "against_non_adaptive": [row.to_mapping() for row in against],
