@@ -78,6 +78,16 @@ def test_a_fit_is_made_again_from_its_record_alone(
     assert found is not None and found.n == 6
 
 
+def test_the_tables_are_of_the_sessions_that_were_fitted_to(fitted: Path) -> None:
+    whole = json.loads(_record(fitted).with_suffix(".json").read_text(encoding="utf-8"))
+    opened = {estimate["name"]: estimate["n"] for estimate in whole["estimates"]}
+    assert (
+        sum(row["n"] for row in whole["closed"]) == opened["success_probability"] + opened["repeat_success_probability"]
+    ), "sessions at another relevance close other foci"
+    free = sum(row["n"] for row in whole["times"] if row["what"] == "answer" and row["mode"] == "free")
+    assert free == whole["times_observed"]["free_answer_s"]
+
+
 def test_a_fit_to_the_sessions_that_a_running_stack_has_recorded_needs_no_questions(
     fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +101,18 @@ def test_a_fit_to_the_sessions_that_a_running_stack_has_recorded_needs_no_questi
     assert 0.0 < parameters.success_probability < 1.0
     # No evidence is known of them.
     assert (parameters.held_closed, parameters.held_once, parameters.held_twice) == (1.0, 0.0, 0.0)
+
+
+def test_a_policy_file_that_the_target_does_not_read_is_left_as_it_was(fitted: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text('{"parameters": {"retrieve_cost": 0.07}}', encoding="utf-8")
+    read = tmp_path / "read.json"
+    read.write_text("{}", encoding="utf-8")
+    questions = ["--train", str(fitted / "train.jsonl"), "--count", "1", "--serve", str(other)]
+    environment = {"ARGO_ORCHESTRATOR_POLICY_FILE": str(read)}
+    with started(PRIMER, environment, state_dir=fitted / "state", say=lambda _: None) as stack:
+        assert main(["policy", "fit", *questions, "--target", stack.orchestrator, "--out", str(tmp_path / "out")]) == 2
+    assert other.read_text(encoding="utf-8") == '{"parameters": {"retrieve_cost": 0.07}}'
 
 
 def test_what_a_fit_needs_is_told_before_anything_is_started(

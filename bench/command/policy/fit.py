@@ -256,11 +256,17 @@ async def _train(
 async def _serve(client: Client, plan: _Plan, content: PolicyFile) -> float:
     """Write the file that the orchestrator reads and have it reloaded; returns the milliseconds of the solution."""
     assert plan.served is not None
+    before = plan.served.read_text(encoding="utf-8")
     plan.served.write_text(dump_policy_file(content), encoding="utf-8")
-    solve_s = (await client.reload_policy()).solve_s
-    served = bench.in_force(await client.policy(foci=1, time_left_ms=0))
-    if served.parameters != content.parameters:
-        raise InvalidArgumentError(f"serve must be the file that the target reads, got {plan.served}")
+    try:
+        solve_s = (await client.reload_policy()).solve_s
+        served = bench.in_force(await client.policy(foci=1, time_left_ms=0))
+        if served.parameters != content.parameters:
+            raise InvalidArgumentError(f"serve must be the file that the target reads, got {plan.served}")
+    except BaseException:
+        # It may be anybody's file: what is not served is not left in it.
+        plan.served.write_text(before, encoding="utf-8")
+        raise
     return solve_s * 1000
 
 
