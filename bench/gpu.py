@@ -11,15 +11,17 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from argo.errors import ArgoError
 from argo.rpc import Caller, channel
 from argo.target import check_target
 from argo.v1 import orchestrator_pb2_grpc, types_pb2
 
-__all__ = ["GpuSamples", "GpuWatch", "read_gpus"]
+__all__ = ["GpuReader", "GpuSamples", "GpuWatch", "read_gpus"]
 
+GpuReader: TypeAlias = Callable[[], Awaitable[Sequence[types_pb2.Gpu] | None]]
+"""One reading of each GPU; none where there is no GPU, None where the reading failed."""
 _METHOD: Final = "argo.v1.OrchestratorService/GetInfo"
 _TIMEOUT_S: Final = 5.0
 _EVERY_S: Final = 1.0
@@ -54,11 +56,11 @@ class GpuWatch:
     """Reads GPUs again and again.
 
     Args:
-        read: One reading of each.
+        read: One reading of each; None for one that failed.
         every_s: Between two.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[Sequence[types_pb2.Gpu]]], *, every_s: float = _EVERY_S) -> None:
+    def __init__(self, read: GpuReader, *, every_s: float = _EVERY_S) -> None:
         self._read = read
         self._every_s = every_s
 
@@ -68,8 +70,10 @@ class GpuWatch:
         samples, began = GpuSamples(), time.perf_counter()
 
         async def sample() -> None:
-            while gpus := await self._read():
-                samples.readings.append((time.perf_counter() - began, gpus))
+            # A reading that failed, as of a stack under load, says nothing of the next one.
+            while (gpus := await self._read()) is None or gpus:
+                if gpus is not None:
+                    samples.readings.append((time.perf_counter() - began, gpus))
                 await asyncio.sleep(self._every_s)
 
         task = asyncio.create_task(sample())
@@ -82,22 +86,23 @@ class GpuWatch:
 
 
 @contextlib.asynccontextmanager
-async def read_gpus(target: str) -> AsyncIterator[Callable[[], Awaitable[Sequence[types_pb2.Gpu]]]]:
+async def read_gpus(target: str) -> AsyncIterator[GpuReader]:
     """A reader of the GPUs behind an orchestrator, each once though two services may hold it.
 
-    A reading that fails counts as none: the stack is being driven as hard as it goes, and its questions say more.
+    A reading that fails is None: the stack is being driven as hard as it goes, and its questions say more.
     """
     caller = Caller(channel(check_target("target", target)), target)
     # The generated stubs carry no annotations.
     stub: Any = orchestrator_pb2_grpc.OrchestratorServiceStub(caller.channel)
 
-    async def read() -> Sequence[types_pb2.Gpu]:
+    async def read() -> Sequence[types_pb2.Gpu] | None:
         try:
             info = await caller.unary(_METHOD, stub.GetInfo, types_pb2.GetInfoRequest(), _TIMEOUT_S)
         except ArgoError:
-            return []
+            return None
         found = {gpu.uuid or str(gpu.index): gpu for peer in info.peers for gpu in peer.info.engine.gpus}
-        return list(found.values())
+        silent = any(not peer.HasField("info") for peer in info.peers)
+        return None if silent and not found else list(found.values())
 
     try:
         yield read

@@ -217,6 +217,19 @@ async def test_a_stack_without_a_gpu_is_asked_once() -> None:
     assert (len(asked), samples.rows(0.0, 1e9)) == (1, [])
 
 
+async def test_a_reading_that_fails_does_not_end_the_watch() -> None:
+    gpu = types_pb2.Gpu(uuid="a", memory_bytes=100)
+    answers: list[Sequence[types_pb2.Gpu] | None] = [None, [gpu], None, None, [gpu], []]
+
+    async def read() -> Sequence[types_pb2.Gpu] | None:
+        return answers.pop(0)
+
+    async with GpuWatch(read, every_s=0.0).watching() as samples:
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert (len(samples.readings), answers) == (2, [])
+
+
 @pytest.mark.parametrize(
     ("line", "count"),
     [
