@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 import argo
 from argo.errors import InvalidArgumentError
@@ -159,6 +159,21 @@ class RecordFile:
         self._file.close()
 
 
+class _Fields(dict[str, Any]):
+    """Fields of a record's line; where one is missing the file is at fault, and not the program that asks for it."""
+
+    def __init__(self, fields: Mapping[str, Any], where: str) -> None:
+        super().__init__(
+            {name: _Fields(value, where) if isinstance(value, dict) else value for name, value in fields.items()}
+        )
+        self._where = where
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise InvalidArgumentError(
+            f"record must hold {name!r}, got none in {self._where}; was it written by another version?"
+        )
+
+
 @dataclass(frozen=True)
 class Run:
     """What a record file holds."""
@@ -211,7 +226,7 @@ def read_record(path: Path, *benches: str) -> Run:
         except ValueError:
             row = ()
         if isinstance(row, dict) and "kind" in row:
-            rows.append(row)
+            rows.append(_Fields(row, f"{path}: line {number}"))
         elif row is not None and number < len(lines):
             raise InvalidArgumentError(f"record must hold JSON objects with a kind, got {path}: line {number}")
     if not rows or rows[0]["kind"] != "run" or "bench" not in rows[0]:

@@ -61,6 +61,12 @@ def mistakes_without_traceback() -> Iterator[None]:
     except ArgoError as error:
         say(str(error))
         raise typer.Exit(EXIT_FAILED) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A file that a command was to write, such as a table beside a record in a folder that may only be read.
+        say(f"{error.filename}: {error.strerror}")
+        raise typer.Exit(EXIT_MISTAKE) from None
 
 
 def progress() -> Progress:

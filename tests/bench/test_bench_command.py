@@ -316,3 +316,19 @@ def test_latency_of_failures_alone_leaves_the_record_and_fails(
     assert "none of 5 questions was answered" in " ".join(output.err.split())
     assert "of fewer than 100 questions" in " ".join(output.err.split())
     assert "index is empty" in Path(result["record"]).read_text(encoding="utf-8")
+
+
+def test_a_record_without_its_fields_and_a_table_that_cannot_be_written_are_told_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "strategies.jsonl"
+    record.write_text('{"kind":"run","bench":"strategies","settings":{}}\n', encoding="utf-8")
+    assert main(["strategies", "--from", str(record)]) == 2
+    assert "record must hold 'budgets_ms'" in capsys.readouterr().err
+
+    sweep = Path(__file__).parents[2] / "docs" / "results" / "policy-sweep" / "course-constant-1-1000ms.jsonl"
+    copy = tmp_path / "sweep.jsonl"
+    copy.write_bytes(sweep.read_bytes())
+    (tmp_path / "sweep.csv").mkdir()
+    assert main(["policy", "sweep", "--from", str(copy)]) == 2
+    assert "sweep.csv: Is a directory" in capsys.readouterr().err

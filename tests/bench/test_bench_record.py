@@ -74,6 +74,19 @@ def test_what_is_no_record_of_the_benchmark_is_named(tmp_path: Path, text: str, 
         read_record(path, "latency")
 
 
+def test_a_field_that_a_record_lacks_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "record.jsonl"
+    path.write_text('{"kind":"run","bench":"latency","settings":{"seed":1}}\n{"kind":"question"}\n', encoding="utf-8")
+    run = read_record(path, "latency")
+    assert (run.head["settings"]["seed"], run.head.get("stack")) == (1, None)
+    with pytest.raises(
+        InvalidArgumentError, match=r"record must hold 'budget_ms', got none in .*record\.jsonl: line 1"
+    ):
+        run.head["settings"]["budget_ms"]
+    with pytest.raises(InvalidArgumentError, match=r"record must hold 'error', got none in .*record\.jsonl: line 2"):
+        run.rows[0]["error"]
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"record must be a readable file of JSON lines, got .*none\.jsonl"):
         read_record(tmp_path / "none.jsonl")
