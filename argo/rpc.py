@@ -362,6 +362,24 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if telemetry is not None and telemetry.metrics is not None:
             self._times = CallTimes.served(telemetry.metrics)
         self._wrapped: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def until_idle(self) -> None:
+        """Wait until no call of ours runs; health watches and reflection are not counted, since they never end."""
+        await self._idle.wait()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._running += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
 
     async def intercept_service(
         self,
@@ -420,28 +438,30 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             clock = asyncio.timeout(self._default_deadline_s)
             watch = Stopwatch()
-            try:
-                self._admit(context, method)
-                # gRPC cancels the handler when a caller's own deadline passes; only its absence needs a clock of ours.
-                if context.time_remaining() is not None:
-                    return _timed(await behaviour(request, context), watch)
-                async with clock:
-                    return _timed(await behaviour(request, context), watch)
-            except Exception as error:
-                await self._abort(self._blamed(error, clock), context, method)
+            with self._counted():
+                try:
+                    self._admit(context, method)
+                    # gRPC cancels the handler when a caller's own deadline passes; only its absence needs our clock.
+                    if context.time_remaining() is not None:
+                        return _timed(await behaviour(request, context), watch)
+                    async with clock:
+                        return _timed(await behaviour(request, context), watch)
+                except Exception as error:
+                    await self._abort(self._blamed(error, clock), context, method)
 
         return handle
 
     def _streaming(self, behaviour: Any, method: str) -> Any:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             clock = asyncio.timeout(self._default_deadline_s if context.time_remaining() is None else None)
-            try:
-                self._admit(context, method)
-                async with clock, contextlib.aclosing(behaviour(request, context)) as replies:
-                    async for reply in replies:
-                        yield reply
-            except Exception as error:
-                await self._abort(self._blamed(error, clock), context, method)
+            with self._counted():
+                try:
+                    self._admit(context, method)
+                    async with clock, contextlib.aclosing(behaviour(request, context)) as replies:
+                        async for reply in replies:
+                            yield reply
+                except Exception as error:
+                    await self._abort(self._blamed(error, clock), context, method)
 
         return handle
 

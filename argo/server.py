@@ -36,6 +36,10 @@ __all__ = ["BindError", "RunningServer", "Service", "ServiceFailedError", "run",
 _LOG = logging.getLogger(__name__)
 _EXIT_SETTINGS: Final = 2
 _EXIT_FAILED: Final = 1
+_LAST_HEALTH_S: Final = 0.1
+"""Seconds in which those that watch the health are told of the end, before their streams are ended."""
+_SETTLE_S: Final = 5.0
+"""Seconds in which handlers that were cut record what they leave."""
 _FAULT_GRACE_S: Final = 0.2
 """Seconds for replies that are on their way when a service has failed for good."""
 
@@ -94,6 +98,32 @@ class Service(ABC):
         )
 
 
+class _Health(health.aio.HealthServicer):
+    """The standard health service, whose watches can be ended.
+
+    A client of several replicas watches each by a stream that never ends, for which a stop would wait out its grace.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended = asyncio.Event()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        """Tell of every change, until the client leaves or the watches are ended."""
+        ended = asyncio.create_task(self._ended.wait())
+        watch = asyncio.create_task(super().Watch(request, context))
+        try:
+            await asyncio.wait({ended, watch}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (ended, watch):
+                task.cancel()
+            await asyncio.gather(ended, watch, return_exceptions=True)
+
+    def end_watches(self) -> None:
+        """End them, once they have told of the last change."""
+        asyncio.get_running_loop().call_later(_LAST_HEALTH_S, self._ended.set)
+
+
 class RunningServer:
     """A bound and serving server; made by :func:`start`."""
 
@@ -102,12 +132,14 @@ class RunningServer:
         server: grpc.aio.Server,
         service: Service,
         port: int,
-        healths: health.aio.HealthServicer,
+        healths: _Health,
+        calls: ErrorInterceptor,
         metrics: Endpoint | None = None,
     ) -> None:
         self._server = server
         self._service = service
         self._health = healths
+        self._calls = calls
         self._metrics = metrics
         self.port = port
 
@@ -125,7 +157,14 @@ class RunningServer:
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let running ones finish within grace_s seconds, then release everything."""
         await self.set_serving(False)
+        self._health.end_watches()
         await self._server.stop(grace_s)
+        # gRPC does not wait for handlers that it has cancelled, and they have to record what they leave.
+        try:
+            async with asyncio.timeout(_SETTLE_S):
+                await self._calls.until_idle()
+        except TimeoutError:
+            _LOG.warning("%s: calls that were cut have not ended in %g s", self._service.name, _SETTLE_S)
         await self._service.close()
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
@@ -142,10 +181,10 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
         EndpointError: That of the metrics is.
     """
     tls, guard = settings.tls(), settings.guard()
-    interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor(settings.default_deadline_s, telemetry, guard)]
-    server = grpc.aio.server(interceptors=interceptors, options=cast("Any", server_options(settings.connection_age_s)))
+    calls = ErrorInterceptor(settings.default_deadline_s, telemetry, guard)
+    server = grpc.aio.server(interceptors=[calls], options=cast("Any", server_options(settings.connection_age_s)))
     service.add_to(server)
-    healths = health.aio.HealthServicer()
+    healths = _Health()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     reflection.enable_server_reflection((service.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     address = f"{settings.host}:{settings.port}"
@@ -161,7 +200,7 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
     if settings.metrics_port is not None and telemetry.metrics is not None:
         endpoint = Endpoint(telemetry.metrics, settings.metrics_host, settings.metrics_port)
         _LOG.info("%s metrics at http://%s:%d/metrics", service.name, settings.metrics_host, endpoint.port)
-    running = RunningServer(server, service, port, healths, endpoint)
+    running = RunningServer(server, service, port, healths, calls, endpoint)
     await running.set_serving(False)
     await server.start()
     try:
