@@ -83,7 +83,9 @@ def read_saved_run(text: str) -> SavedRun:
     """
     path, line = _place(text)
     lines = _lines(path)
-    first = _object(lines[0]) if lines else None
+    if not lines:
+        raise InvalidArgumentError(f"a saved run must hold at least 1 line, got none in {path}")
+    first = _object(lines[0])
     if first is not None and first.get("kind") == "run":
         if line is not None:
             raise InvalidArgumentError(f"{path} is a record, which is compared whole, got line {line}")

@@ -307,6 +307,7 @@ def test_a_run_does_not_differ_from_itself(tmp_path: Path, capsys: pytest.Captur
         ("latency.jsonl:1", "latency.jsonl", "is a record, which is compared whole, got line 1"),
         ("line.jsonl:2", "latency.jsonl", "line must be in 1..1 of"),
         ("text.jsonl", "latency.jsonl", "line 1 is neither"),
+        ("empty.jsonl", "latency.jsonl", "must hold at least 1 line, got none in"),
     ],
 )
 def test_what_cannot_be_compared_is_named_without_a_traceback(
@@ -316,6 +317,7 @@ def test_what_cannot_be_compared_is_named_without_a_traceback(
     _record(tmp_path, "capacity", _rows([1.0]), bench="capacity")
     (tmp_path / "line.jsonl").write_text('{"bench": "latency"}\n', encoding="utf-8")
     (tmp_path / "text.jsonl").write_text("hello\n", encoding="utf-8")
+    (tmp_path / "empty.jsonl").write_text("", encoding="utf-8")
     assert _main(tmp_path, os.path.join(tmp_path, a), os.path.join(tmp_path, b)) == 2
     output = capsys.readouterr()
     assert message in " ".join(output.err.split())
