@@ -17,6 +17,7 @@ from bench.command.latency import latency
 from bench.command.overhead import overhead
 from bench.command.policy import policy
 from bench.command.profiles import profiles
+from bench.command.refusal import refusal
 from bench.command.retrieval import retrieval
 from bench.command.strategies import strategies
 from bench.command.throughput import throughput
@@ -32,6 +33,7 @@ for command in (
     retrieval,
     answers,
     overhead,
+    refusal,
     throughput,
     check,
     compare,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["last_line", "overhead_tables", "retrieval_tables"]
+__all__ = ["last_line", "overhead_tables", "refusal_table", "retrieval_tables"]
 
 _RETRIEVAL_COLUMNS: Final = (
     "strategy",
@@ -120,6 +120,24 @@ def _reliability(console: Console, score: Mapping[str, Any]) -> None:
                 for row in figures["bins"]
             ],
         )
+
+
+def refusal_table(console: Console, score: Mapping[str, Any]) -> None:
+    """How soon questions over capacity were refused."""
+    times = score["refusal_ms"] or {}
+    _rows(
+        console,
+        "Refusals",
+        ["refused", "taken", "p50 ms", "p95 ms", "p99 ms", "try again in s"],
+        [
+            [
+                str(score["refused"]),
+                str(score["taken"]),
+                *(_number(times.get(key), 2) for key in ("p50", "p95", "p99")),
+                _number(score["retry_after_s"], 3),
+            ]
+        ],
+    )
 
 
 def overhead_tables(
