@@ -46,6 +46,7 @@ _ADAPTERS: dict[str, tuple[str, ...]] = {
 _EXTRAS = {
     "argo": (),
     "deploy": ("tls",),
+    "deploy.audit": ("dev",),  # looks at what a development environment holds, and runs in one
     "orchestrator": ("orchestrator", "redis"),
     "services.engine": ("llm", "openai", "fetch", "modelscope"),
     "services.lexicon": ("builtin",),
