@@ -179,6 +179,8 @@ def _score(rows: Sequence[dict[str, Any]], budget_ms: float) -> dict[str, Any]:
         **{f"mean_{name}": _mean(answered, name) for name in ("searches", "reasoning_steps", "steps", "progress")},
         "mean_completion_tokens": _mean(answered, "completion_tokens"),
         "degraded": _share(answered, lambda row: bool(row["degradations"])),
+        # An answer that says that it has found nothing is in time, and of no use.
+        "abstained": _share(answered, lambda row: bool(row["abstained"])),
         "extractive": _share(answered, lambda row: "extractive" in row["degradations"]),
     }
 

@@ -42,18 +42,18 @@ __all__ = ["capacity"]
 _LEVELS: Final = (8, 16, 32, 64, 128)
 _COLUMNS: Final = (
     "strategy",
-    "budget told",
+    "told",
     "load",
     "per s",
     "inside",
-    "95 % interval",
+    "95 %",
     "p50 ms",
     "p95 ms",
     "p99 ms",
     "searches",
     "tokens",
+    "abstained",
     "extractive",
-    "degraded",
     "errors",
 )
 
@@ -71,11 +71,18 @@ def capacity(
     target: Target = None,
     state_dir: StateDir = STATE_DIR,
     seed: Seed = 0,
+    from_record: Annotated[
+        Path | None, typer.Option("--from", help="Measure nothing: tables, files and figure of this record again.")
+    ] = None,
     out: Out = OUT,
     as_json: Json = False,
 ) -> None:
     """Share of questions inside the budget, at shares of the capacity that is measured first."""
     with mistakes_without_traceback():
+        if from_record is not None:
+            saved = read_record(from_record, "capacity")
+            last_line({"bench": "capacity", **_report(saved, tables_on(as_json)), "record": shown(from_record)})
+            return
         plan = bench.Plan(
             questions=[question.question for question in read_questions(question_file, answerable=True)],
             strategies=list(dict.fromkeys(strategy or ["mdp"])),
@@ -153,7 +160,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         *(number(row[f"p{q}_ms"], 0) for q in (50, 95, 99)),
         number(row["mean_searches"]),
         number(row["mean_completion_tokens"], 0),
+        percent(row["abstained"], 0),
         percent(row["extractive"], 0),
-        percent(row["degraded"], 0),
         str(row["errors"]),
     ]

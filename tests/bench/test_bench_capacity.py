@@ -81,7 +81,7 @@ def _row(latency_ms: float, error: str = "", **fields: Any) -> dict[str, Any]:
     if error:
         return row
     answer = {"searches": 2, "reasoning_steps": 0, "steps": 1, "progress": 1.0, "completion_tokens": 40}
-    return {**row, **answer, "degradations": [], **fields}
+    return {**row, **answer, "abstained": False, "degradations": [], **fields}
 
 
 def _record(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -96,7 +96,7 @@ def test_a_failed_question_and_a_late_one_are_outside(tmp_path: Path) -> None:
     rows = [
         _row(400),
         _row(1000),
-        _row(1000.5, searches=5, degradations=["extractive"]),
+        _row(1000.5, searches=5, degradations=["extractive"], abstained=True),
         _row(20, "UNAVAILABLE: gone"),
     ]
     (only,) = score(read_record(_record(tmp_path, rows)))
@@ -107,7 +107,7 @@ def test_a_failed_question_and_a_late_one_are_outside(tmp_path: Path) -> None:
     # Of the three answers.
     assert only["p50_ms"] == 1000
     assert only["mean_searches"] == 3
-    assert only["extractive"] == only["degraded"] == pytest.approx(1 / 3)
+    assert only["extractive"] == only["degraded"] == only["abstained"] == pytest.approx(1 / 3)
 
 
 def test_loads_are_told_apart_and_one_without_an_answer_has_no_latency(tmp_path: Path) -> None:
