@@ -36,8 +36,6 @@ __all__ = ["BindError", "RunningServer", "Service", "ServiceFailedError", "run",
 _LOG = logging.getLogger(__name__)
 _EXIT_SETTINGS: Final = 2
 _EXIT_FAILED: Final = 1
-_LAST_HEALTH_S: Final = 0.1
-"""Seconds in which those that watch the health are told of the end, before their streams are ended."""
 _SETTLE_S: Final = 5.0
 """Seconds in which handlers that were cut record what they leave."""
 _FAULT_GRACE_S: Final = 0.2
@@ -99,29 +97,49 @@ class Service(ABC):
 
 
 class _Health(health.aio.HealthServicer):
-    """The standard health service, whose watches can be ended.
+    """The standard health service, with watches that hear of every change, and can be ended.
 
-    A client of several replicas watches each by a stream that never ends, for which a stop would wait out its grace.
+    A client of several replicas watches each by a stream that never ends, for which a stop would wait out its grace;
+    and the library's own watchers miss every change after one of them has left.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._ended = asyncio.Event()
+        self._statuses: dict[str, Any] = {}
+        self._changed = asyncio.Event()
+        self._ended = False
+
+    async def set(self, service: str, status: Any) -> None:
+        """Set a service's health, and tell those that watch it."""
+        await super().set(service, status)
+        self._statuses[service] = status
+        self._wake()
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
         """Tell of every change, until the client leaves or the watches are ended."""
-        ended = asyncio.create_task(self._ended.wait())
-        watch = asyncio.create_task(super().Watch(request, context))
-        try:
-            await asyncio.wait({ended, watch}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (ended, watch):
-                task.cancel()
-            await asyncio.gather(ended, watch, return_exceptions=True)
+        unknown = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        told: Any = None
+        while True:
+            changed = self._changed
+            status = self._statuses.get(request.service, unknown)
+            if status != told:
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                told = status
+            # What came while that was written is told before the end.
+            if changed is not self._changed:
+                continue
+            if self._ended:
+                return
+            await changed.wait()
 
     def end_watches(self) -> None:
         """End them, once they have told of the last change."""
-        asyncio.get_running_loop().call_later(_LAST_HEALTH_S, self._ended.set)
+        self._ended = True
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 class RunningServer:

@@ -91,6 +91,27 @@ async def test_health_turns_serving_only_after_the_warm_up() -> None:
     assert service.closed
 
 
+async def test_every_client_that_watches_the_health_hears_of_a_change_after_another_has_left() -> None:
+    service = Probe()
+    service.warm.set()
+    running = await start(service, ServerSettings(), Telemetry(None))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{running.port}") as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        stays, leaves = (stub.Watch(health_pb2.HealthCheckRequest(service=NAME), timeout=10) for _ in range(2))
+        assert [(await each.read()).status for each in (stays, leaves)] == [SERVING, SERVING]
+        leaves.cancel()
+        # Another call on the same connection: by its reply the server has heard of the cancellation.
+        assert await status_at(running.port) == SERVING
+        await asyncio.sleep(0)
+        for serving, expected in ((False, NOT_SERVING), (True, SERVING)):
+            await running.set_serving(serving)
+            assert (await stays.read()).status == expected
+        stopping = asyncio.create_task(running.stop(60))
+        assert (await stays.read()).status == NOT_SERVING
+        assert await stays.read() is grpc.aio.EOF
+        await asyncio.wait_for(stopping, 10)
+
+
 async def test_a_port_in_use_is_named() -> None:
     first, second = Probe(), Probe()
     first.warm.set()
