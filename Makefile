@@ -87,6 +87,10 @@ lint: $(DEV_STAMP) ## Check format and lint
 types: $(DEV_STAMP) ## Check types, strictly
 	@$(BIN)/mypy
 
+.PHONY: fuzz
+fuzz: $(DEV_STAMP) ## Send 10,000 random and mutated messages to every method, where the tests send 500
+	@FUZZ_MESSAGES=10000 $(BIN)/python -m pytest tests/faults $(ARGS)
+
 .PHONY: audit
 audit: $(DEV_STAMP) $(AUDIT_STAMP) ## Check licences, pins, and known weaknesses of what is installed
 	@$(BIN)/python -m deploy.audit --pip-audit $(AUDIT_VENV)/bin/pip-audit

@@ -148,8 +148,11 @@ def _synthesis_request(request: synthesizer_pb2.SynthesizeRequest, max_tokens: i
         question=question,
         options=options,
         foci=[_focus(focus) for focus in request.foci],
-        evidence=[_evidence(passage) for passage in request.evidence],
-        notes=[Note(note.focus_id, note.text, note.confidence) for note in request.notes],
+        evidence=[_evidence(passage, f"evidence[{index}]") for index, passage in enumerate(request.evidence)],
+        notes=[
+            Note(note.focus_id, note.text, _probability(f"notes[{index}].confidence", note.confidence))
+            for index, note in enumerate(request.notes)
+        ],
         max_tokens=most,
         time_limit_s=request.time_limit_ms / 1000 if request.HasField("time_limit_ms") else None,
     )
@@ -160,15 +163,25 @@ def _focus(focus: types_pb2.Focus) -> Focus:
     return Focus(focus.id, focus.text, tuple(focus.depends_on))
 
 
-def _evidence(passage: types_pb2.Passage) -> EvidencePassage:
-    """A passage as engines take it."""
+def _probability(field: str, value: float) -> float:
+    """A number that may be nothing else: "not a number" compares false with both bounds."""
+    if not 0.0 <= value <= 1.0:
+        raise InvalidArgumentError(f"{field} must be in 0..1, got {value:g}")
+    return value
+
+
+def _evidence(passage: types_pb2.Passage, field: str) -> EvidencePassage:
+    """A passage as engines take it; the field is named where a number in it is none."""
     return EvidencePassage(
         id=passage.id,
         text=passage.text,
         source=passage.source,
         section=passage.section,
-        relevance=passage.relevance,
-        focus_relevance={entry.focus_id: entry.relevance for entry in passage.focus_relevance},
+        relevance=_probability(f"{field}.relevance", passage.relevance),
+        focus_relevance={
+            entry.focus_id: _probability(f"{field}.focus_relevance[{index}].relevance", entry.relevance)
+            for index, entry in enumerate(passage.focus_relevance)
+        },
     )
 
 
