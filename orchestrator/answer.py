@@ -68,6 +68,8 @@ async def write_answer(
                 on_delta(event.delta)
             else:
                 answer = event.answer
+                if time_left_s is not None:
+                    peers.lateness.note(-(question.time_left_s() or 0.0))
     except FATAL:
         raise
     except ArgoError as error:

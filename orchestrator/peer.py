@@ -34,6 +34,7 @@ from argo.v1 import (
 )
 from orchestrator.breaker import Breaker
 from orchestrator.hedge import Hedge
+from orchestrator.lateness import Lateness
 from orchestrator.metric import BreakerMetrics, HedgeMetrics
 from orchestrator.settings import OrchestratorSettings
 
@@ -101,6 +102,8 @@ class Peers:
     """
 
     def __init__(self, settings: OrchestratorSettings, telemetry: Telemetry) -> None:
+        self.lateness = Lateness()
+        """How late the synthesizer's answers are."""
         tls = settings.peer_tls()
         token = None if settings.peer_token is None else settings.peer_token.get_secret_value()
         self._replicas = {

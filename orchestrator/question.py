@@ -56,6 +56,10 @@ class Question:
         """The same question, to be answered as cheaply as can be."""
         return replace(self, strategy=strategy(SingleShotStrategy.name), reduced=True)
 
+    def with_margin(self, more_s: float) -> Question:
+        """The same question with more of its budget kept back for the way to the caller."""
+        return replace(self, margin_s=self.margin_s + more_s)
+
     def elapsed_s(self) -> float:
         """Seconds since arrival."""
         return time.perf_counter() - self.arrived_at

@@ -206,6 +206,8 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self, question: Question, recorded: SessionRecord | None
     ) -> AsyncGenerator[orchestrator_pb2.AskEvent, None]:
         """Run the loop in a task of its own and yield its events; leaving early interrupts the session."""
+        if question.budget_s is not None:
+            question = question.with_margin(self._peers.lateness.margin_s(question.budget_s))
         queue: asyncio.Queue[orchestrator_pb2.AskEvent | None] = asyncio.Queue()
         context = trace.get_current_span().get_span_context()
         trace_id = trace.format_trace_id(context.trace_id) if context.is_valid else ""

@@ -138,7 +138,7 @@ class OrchestratorSettings(ServerSettings):
     """Most searches that are made so, as a share of all."""
 
     answer_margin_s: float = Field(default=0.005, ge=0, le=1)
-    """Seconds of the budget kept back for the way to the caller."""
+    """Seconds of the budget kept back for the way to the caller, besides what answers of the last minute were late."""
 
     peer_poll_s: float = Field(default=5.0, gt=0, le=300)
     """Seconds between two looks at what the engines of decomposer and synthesizer are, and how fast."""
