@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from compose_project import FOLDER, SETTINGS, variables
+from compose_project import CLIENTS, FOLDER, SETTINGS, variables
 
 from argo.settings import TelemetrySettings
 from deploy.images import TARGETS
@@ -36,7 +36,7 @@ def test_every_file_of_the_deployment_that_the_guide_names_exists() -> None:
 def test_every_setting_that_the_guide_names_exists() -> None:
     known = {
         f"{settings.model_config['env_prefix']}{name}".upper()
-        for settings in (*SETTINGS.values(), TelemetrySettings)
+        for settings in (*SETTINGS.values(), *CLIENTS.values(), TelemetrySettings)
         for name in settings.model_fields
     }
     known |= set(variables(FOLDER / ".env"))
