@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
+from core_process import core_of
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -111,18 +112,42 @@ def _tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def _core() -> psutil.Process:
-    """The process in which this process's engine core runs."""
-    found = [child for child in psutil.Process().children(recursive=True) if "EngineCore" in " ".join(child.cmdline())]
-    assert len(found) == 1, found
-    return found[0]
-
-
 async def _running_in_core(model: VllmModel, wanted: int) -> None:
     """Wait until the engine itself holds so many requests."""
     async with asyncio.timeout(10):
         while len(model._engine.output_processor.request_states) != wanted:
             await asyncio.sleep(0.005)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_vllm_publishes_of_its_queue_and_cache_is_among_our_metrics(model: VllmModel) -> None:
+    # The first test of all: an engine that is made in the same process takes the figures of the one before off.
+    metrics = Metrics("synthesizer")
+    watched = WatchedModel(model)
+    engine = EngineMetrics(metrics, watched)
+    watched.measure(engine.generations)
+
+    def shown() -> dict[str, float]:
+        return {sample.name: sample.value for family in metrics.registry.collect() for sample in family.samples}
+
+    running = [asyncio.create_task(finished(watched, _request("Go on.", max_tokens=400))) for _ in range(2)]
+    async with asyncio.timeout(60):
+        while shown().get("argo_engine_running") != 2:
+            await asyncio.sleep(0.005)
+    now = shown()
+    assert now["argo_engine_waiting"] == 0
+    assert 0 < now["argo_engine_kv_cache_used_ratio"] < 1
+    assert now["vllm:num_requests_running"] == 2
+    await asyncio.gather(*running)
+    async with asyncio.timeout(60):
+        while shown()["argo_engine_running"]:
+            await asyncio.sleep(0.005)
+    after = shown()
+    assert after["argo_engine_completion_tokens_total"] == 800
+    assert 0 <= after["argo_engine_prefix_hit_ratio"] <= 1
+    assert after["argo_engine_canary_age_seconds"] < 60
 
 
 # --- generating ------------------------------------------------------------------------------------------------------
@@ -442,33 +467,6 @@ async def test_a_generation_is_a_span_with_queue_prefill_and_decode_below_the_ca
     assert "secret" not in " ".join(str(span.to_json()) for span in spans.values())
 
 
-async def test_what_vllm_publishes_of_its_queue_and_cache_is_among_our_metrics(model: VllmModel) -> None:
-    metrics = Metrics("synthesizer")
-    watched = WatchedModel(model)
-    engine = EngineMetrics(metrics, watched)
-    watched.measure(engine.generations)
-
-    def shown() -> dict[str, float]:
-        return {sample.name: sample.value for family in metrics.registry.collect() for sample in family.samples}
-
-    running = [asyncio.create_task(finished(watched, _request("Go on.", max_tokens=400))) for _ in range(2)]
-    async with asyncio.timeout(60):
-        while shown().get("argo_engine_running") != 2:
-            await asyncio.sleep(0.005)
-    now = shown()
-    assert now["argo_engine_waiting"] == 0
-    assert 0 < now["argo_engine_kv_cache_used_ratio"] < 1
-    assert now["vllm:num_requests_running"] == 2
-    await asyncio.gather(*running)
-    async with asyncio.timeout(60):
-        while shown()["argo_engine_running"]:
-            await asyncio.sleep(0.005)
-    after = shown()
-    assert after["argo_engine_completion_tokens_total"] == 800
-    assert 0 <= after["argo_engine_prefix_hit_ratio"] <= 1
-    assert after["argo_engine_canary_age_seconds"] < 60
-
-
 # --- the core's fate -------------------------------------------------------------------------------------------------
 
 
@@ -478,7 +476,7 @@ async def test_a_frozen_core_fails_the_canary_within_3_s_and_thawed_passes_it(mo
     settings = EngineSettings()
     canary = Canary(watched, settings.canary_interval_s, settings.canary_timeout_s)
     await finished(watched, _request())
-    core = _core()
+    core = core_of()
     core.suspend()
     watch = asyncio.create_task(canary.watch(health.put))
     try:
@@ -517,7 +515,7 @@ async def test_a_killed_core_is_noticed_within_a_second_and_fails_what_runs(mode
     running = asyncio.create_task(finished(model, _request(max_tokens=_LONG)))
     await _running_in_core(model, 1)
     watch = asyncio.create_task(Canary(WatchedModel(model), 60, 60).watch(asyncio.Queue[bool]().put))
-    core = _core()
+    core = core_of()
     core.send_signal(signal.SIGKILL)
     began = time.monotonic()
     with pytest.raises(EngineDeadError):

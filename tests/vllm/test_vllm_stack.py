@@ -19,6 +19,7 @@ from typing import Any
 import grpc.aio
 import psutil
 import pytest
+from core_process import core_of
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_stack import Up, running
 
@@ -90,13 +91,7 @@ async def _health(up: Up, service: str) -> int | None:
 
 def _core(up: Up, service: str) -> psutil.Process:
     """The process in which vLLM's engine core runs."""
-    found = [
-        child
-        for child in psutil.Process(up.record["pids"][service]).children(recursive=True)
-        if "EngineCore" in " ".join(child.cmdline()) + child.name()
-    ]
-    assert len(found) == 1, found
-    return found[0]
+    return core_of(up.record["pids"][service])
 
 
 async def test_a_free_answer_streams_and_counts_its_tokens(up: Up) -> None:
