@@ -21,6 +21,7 @@ import grpc
 import grpc.aio
 
 from argo.errors import InvalidArgumentError
+from argo.file_state import file_state
 
 __all__ = ["RotatingChannel", "ServerTls", "TlsFiles"]
 
@@ -122,16 +123,7 @@ class _Follower:
 
 
 def _state(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
-    """What changes when a file is written or replaced."""
-    found = []
-    for path in paths:
-        try:
-            entry = path.stat()
-        except OSError:
-            found.append((0, 0, 0))
-        else:
-            found.append((entry.st_mtime_ns, entry.st_size, entry.st_ino))
-    return tuple(found)
+    return tuple(file_state(path) for path in paths)
 
 
 def _bytes(field: str, path: Path) -> bytes:

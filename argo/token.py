@@ -15,7 +15,6 @@ import json
 import os
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from argo.errors import InvalidArgumentError, NotFoundError, UnauthenticatedError
+from argo.file_state import file_state, replace_file
 from argo.identity import Identity, Role
 
 __all__ = ["TokenBook", "TokenEntry", "create", "read_tokens", "revoke"]
@@ -180,13 +180,7 @@ def _write(path: Path, entries: Sequence[TokenEntry]) -> None:
     ]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Made with mode 600.
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write("".join(f"{line}\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
+        replace_file(path, "".join(f"{line}\n" for line in lines).encode(), 0o600)
     except OSError as error:
         raise InvalidArgumentError(f"token_file must be in a writable folder, got {path}: {error.strerror}") from None
 
@@ -203,7 +197,7 @@ class TokenBook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = self._state()
+        self._seen = file_state(self._path)
         self._entries = read_tokens(path)
         self._looked_at = time.monotonic()
         self.problem = ""
@@ -233,7 +227,7 @@ class TokenBook:
         if now - self._looked_at < _LOOK_EVERY_S:
             return
         self._looked_at = now
-        state = self._state()
+        state = file_state(self._path)
         if state == self._seen:
             return
         self._seen = state
@@ -242,10 +236,3 @@ class TokenBook:
             self.problem = ""
         except InvalidArgumentError as error:
             self.problem = str(error)
-
-    def _state(self) -> tuple[int, int, int]:
-        try:
-            entry = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (entry.st_mtime_ns, entry.st_size, entry.st_ino)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from argo.errors import InvalidArgumentError, NotReadyError
+from argo.file_state import replace_file
 from deploy.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def write(out: Path, hosts: Iterable[str], days: int, terminal: Terminal) -> int
         for name in SERVICES:
             folder = out / name
             folder.mkdir(exist_ok=True)
-            _replace(folder / "ca.crt", _pem(ca), 0o644)
+            replace_file(folder / "ca.crt", _pem(ca), 0o644)
             _write_pair(folder, "tls", *_issue(name, hosts, days, ca_key, ca))
     except OSError as error:
         raise InvalidArgumentError(f"out must be a writable folder, got {out}: {error.strerror}") from None
@@ -183,21 +182,11 @@ def _write_pair(out: Path, name: str, key: EllipticCurvePrivateKey, certificate:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     # The key first: for a moment the pair does not match, and a service that looks then keeps the one before.
-    _replace(out / f"{name}.key", private, 0o600)
-    _replace(out / f"{name}.crt", _pem(certificate), 0o644)
+    replace_file(out / f"{name}.key", private, 0o600)
+    replace_file(out / f"{name}.crt", _pem(certificate), 0o644)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _replace(path: Path, data: bytes, mode: int) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(mode)
-    Path(name).replace(path)
