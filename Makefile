@@ -21,6 +21,9 @@ AUDIT_VENV ?= .venv-audit
 AUDIT_STAMP := $(AUDIT_VENV)/.argo-audit
 VLLM_STAMP := $(VLLM_VENV)/.argo-vllm
 RUN_EXTRAS := orchestrator,builtin,retriever
+# The tests of a file share their stack, and so stay together. WORKERS=0 runs them one after another, as a debugger wants.
+WORKERS ?= auto
+PARALLEL = -n $(WORKERS) --maxprocesses 8 --dist loadfile
 
 # A question may hold quotes, dollars and apostrophes. It is taken as it was typed (value), never expanded by make,
 # and reaches the command through the environment, never through the shell's parser.
@@ -53,7 +56,12 @@ setup: $(RUN_STAMP) ## Set up what `make ask` and `make up` need, and nothing el
 
 .PHONY: test
 test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: ARGS="-k name" optional
-	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder and not system and not deploy" $(ARGS)
+	@$(BIN)/python -m pytest -m "not gpu and not compose and not vllm and not embedder and not system and not deploy and not faults" $(PARALLEL) $(ARGS)
+
+.PHONY: test-faults
+test-faults: $(DEV_STAMP) ## Kill, freeze, cut and flood real processes, and check that nothing is lost
+	@.ci/system-packages
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: test-system
 test-system: $(DEV_STAMP) ## Run the tests on real servers: Redis and Prometheus of Debian's packages, Chroma
@@ -89,7 +97,17 @@ types: $(DEV_STAMP) ## Check types, strictly
 
 .PHONY: fuzz
 fuzz: $(DEV_STAMP) ## Send 10,000 random and mutated messages to every method, where the tests send 500
-	@FUZZ_MESSAGES=10000 $(BIN)/python -m pytest tests/faults $(ARGS)
+	@FUZZ_MESSAGES=10000 $(BIN)/python -m pytest tests/faults/test_fault_message.py $(ARGS)
+
+.PHONY: soak
+soak: $(DEV_STAMP) ## Ten minutes of questions with a random process killed every 10 s, where the tests take one
+	@.ci/system-packages
+	@SOAK_S=600 $(BIN)/python -m pytest tests/faults/test_fault_soak.py $(ARGS)
+
+.PHONY: reliability
+reliability: $(DEV_STAMP) ## Run the fault tests and write what they saw into docs/reliability.md
+	@.ci/system-packages
+	@$(BIN)/python -m pytest tests/faults --reliability docs/reliability.md $(ARGS)
 
 .PHONY: audit
 audit: $(DEV_STAMP) $(AUDIT_STAMP) ## Check licences, pins, and known weaknesses of what is installed

@@ -38,6 +38,7 @@ __all__ = [
     "ENGINE_RUNNING",
     "ENGINE_SERVING",
     "ENGINE_WAITING",
+    "EVENT_LOOP_TASKS",
     "FIRST_DELTA",
     "GENERATIONS",
     "GENERATION_DURATION",
@@ -248,6 +249,9 @@ INGESTED_DOCUMENTS: Final = Declared(
     "argo_ingested_documents_total", "Documents sent to be indexed, by what became of them.", ("outcome",)
 )
 
+EVENT_LOOP_TASKS: Final = Declared(
+    "argo_event_loop_tasks", "Tasks of the service's event loop that have not ended; what only ever rises is a leak."
+)
 OOM_KILLS: Final = Declared(
     "argo_cgroup_oom_kills_total",
     "Processes of this container that the kernel killed for want of memory; unset outside a control group.",

@@ -23,7 +23,7 @@ from grpc_reflection.v1alpha import reflection
 
 from argo import __version__
 from argo.errors import ArgoError
-from argo.metric import Metrics
+from argo.metric import EVENT_LOOP_TASKS, Metrics
 from argo.metric_endpoint import Endpoint
 from argo.rpc import ErrorInterceptor, server_options
 from argo.settings import ServerSettings, TelemetrySettings, load
@@ -216,6 +216,8 @@ async def start(service: Service, settings: ServerSettings, telemetry: Telemetry
         _LOG.warning("%s listens on %s without TLS: whoever reaches it may call it", service.name, address)
     endpoint: Endpoint | None = None
     if settings.metrics_port is not None and telemetry.metrics is not None:
+        loop = asyncio.get_running_loop()
+        telemetry.metrics.gauge(EVENT_LOOP_TASKS).set_function(lambda: len(asyncio.all_tasks(loop)))
         endpoint = Endpoint(telemetry.metrics, settings.metrics_host, settings.metrics_port)
         _LOG.info("%s metrics at http://%s:%d/metrics", service.name, settings.metrics_host, endpoint.port)
     running = RunningServer(server, service, port, healths, calls, endpoint)

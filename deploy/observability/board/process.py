@@ -31,6 +31,7 @@ BOARD: Final = Dashboard(
                 ),
                 _process("Memory", "bytes", 'process_resident_memory_bytes{job="argo"}'),
                 _process("Open files", "short", 'process_open_fds{job="argo"}'),
+                _process("Tasks of the event loop", "short", 'argo_event_loop_tasks{job="argo"}'),
                 _process("Killed for want of memory", "short", "increase(argo_cgroup_oom_kills_total[15m])"),
                 share(
                     "Calls by status",
