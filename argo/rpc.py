@@ -235,6 +235,10 @@ class Caller:
         """Close the channel; running calls are cancelled."""
         await self.channel.close()
 
+    def is_connected(self) -> bool:
+        """Whether a call would be sent now; where nothing was, the channel begins to connect."""
+        return self.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
     @contextlib.contextmanager
     def _call(self, method: str) -> Iterator[_Call]:
         service, _, name = method.rpartition("/")

@@ -220,6 +220,10 @@ class RotatingChannel:
 
         return call
 
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """How the connection of the next call is."""
+        return self.current().get_state(try_to_connect)
+
     # What a generated stub asks of a channel; the names are gRPC's.
 
     def unary_unary(self, method: str, *arguments: Any, **options: Any) -> Callable[..., Any]:

@@ -2,7 +2,8 @@
 
 Closed, it only counts. After so many failures in a row it opens: calls fail at once, so that the degradation ladder's
 next rung is taken without waiting for a deadline. When it has been open for a while, one call is let through (half
-open); its success closes the breaker, its failure opens it for as long again.
+open); its success closes the breaker, its failure opens it for as long again. Where the connection was lost and is
+there again, that call need not wait: a process that was started anew answers from its first second on.
 
 Source: M. Nygard, Release It! (2nd edition, 2018), "Circuit Breaker".
 """
@@ -45,9 +46,17 @@ class Breaker:
         failures: Calls that must fail in a row, by UNAVAILABLE or DEADLINE_EXCEEDED, before it opens.
         open_s: Seconds from its opening to the call that is let through.
         clock: Seconds that only grow.
+        connected: Whether there is a connection to the service now.
     """
 
-    def __init__(self, service: str, failures: int, open_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        service: str,
+        failures: int,
+        open_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        connected: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.service = service
         self.state = BreakerState.CLOSED
         self.opened = 0
@@ -55,6 +64,9 @@ class Breaker:
         self._most = failures
         self._open_s = open_s
         self._clock = clock
+        self._connected = connected
+        self._lost = False
+        """Whether the connection was seen to be gone since it opened."""
         self._failures = 0
         self._opened_at = 0.0
         self._probing = False
@@ -91,13 +103,18 @@ class Breaker:
         """Whether the call is the one that tells if the service is back."""
         if self.state is BreakerState.CLOSED:
             return False
-        left_s = self._opened_at + self._open_s - self._clock()
-        if self.state is BreakerState.OPEN and left_s <= 0:
+        if self.state is BreakerState.OPEN and (self._clock() >= self._opened_at + self._open_s or self._back()):
             self.state = BreakerState.HALF_OPEN
         if self.state is BreakerState.OPEN or self._probing:
             raise BreakerOpenError(f"the {self.service} failed {self._most} times in a row and is not called for now")
         self._probing = True
         return True
+
+    def _back(self) -> bool:
+        """Whether the connection came back while it was open; one that was there all along tells nothing."""
+        connected = self._connected()
+        self._lost = self._lost or not connected
+        return self._lost and connected
 
     def _answered(self, probe: bool) -> None:
         if probe:
@@ -116,3 +133,4 @@ class Breaker:
         self.state = BreakerState.OPEN
         self.opened += 1
         self._opened_at = self._clock()
+        self._lost = not self._connected()

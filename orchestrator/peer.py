@@ -118,7 +118,10 @@ class Peers:
         self._retriever = self._replicas["retriever"].together
         self._synthesizer = self._replicas["synthesizer"].together
         self.breakers = {
-            name: Breaker(name, settings.breaker_failures, settings.breaker_open_s) for name in self._replicas
+            name: Breaker(
+                name, settings.breaker_failures, settings.breaker_open_s, connected=replicas.together.is_connected
+            )
+            for name, replicas in self._replicas.items()
         }
         """Towards each service."""
         hedges = (

@@ -26,7 +26,8 @@ class Watched:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.breaker = Breaker("retriever", 3, 2.0, lambda: self.now)
+        self.connected = True
+        self.breaker = Breaker("retriever", 3, 2.0, lambda: self.now, lambda: self.connected)
 
     def call(self, error: ArgoError | None = None, timeout_s: float = LONG_S) -> bool:
         """Make a call that ends so; whether it was let through."""
@@ -115,6 +116,49 @@ def test_answers_to_calls_from_before_it_opened_leave_it_open() -> None:
         for _ in range(3):
             watched.call(DOWN)
     assert watched.breaker.state is OPEN
+
+
+@pytest.mark.parametrize("seen", ["as it opens", "later"])
+def test_a_connection_that_was_lost_and_is_back_lets_a_call_through_at_once(seen: str) -> None:
+    watched = Watched()
+    watched.connected = seen == "later"
+    for _ in range(3):
+        watched.call(DOWN)
+    watched.connected = False
+    assert not watched.call()
+    watched.connected = True
+    with watched.breaker.call(LONG_S):
+        assert not watched.call(), "one at a time"
+    assert watched.breaker.state is CLOSED
+
+
+def test_a_connection_that_was_never_lost_says_nothing_and_one_that_came_back_in_vain_neither() -> None:
+    watched = Watched()
+    for _ in range(3):
+        watched.call(DOWN)
+    assert not watched.call(), "it was there all along"
+    watched.connected = False
+    watched.call()
+    watched.connected = True
+    assert watched.call(DOWN)
+    assert not watched.call(), "the same connection is no news"
+    assert watched.breaker.state is OPEN
+
+
+async def test_a_service_that_was_started_anew_is_called_without_waiting_for_the_breaker(peers: Stack) -> None:
+    await peers.start_orchestrator(breaker_failures=2, breaker_open_s=300)
+    assert not (await peers.answer(QUESTION)).degradations
+    port = peers.port("decomposer")
+    await peers.stop("decomposer")
+    breakers = peers.service._peers.breakers if peers.service else {}
+    async with asyncio.timeout(PATIENCE_S):
+        while breakers["decomposer"].state is not OPEN:
+            assert (await peers.answer(QUESTION)).degradations
+    await peers.start_peer("decomposer", port)
+    async with asyncio.timeout(PATIENCE_S):
+        while (await peers.answer(QUESTION)).degradations:
+            await asyncio.sleep(0.01)
+    assert breakers["decomposer"].state is CLOSED
 
 
 async def test_a_frozen_decomposer_is_waited_for_by_the_first_questions_alone(peers: Stack) -> None:
