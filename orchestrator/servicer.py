@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -15,27 +15,25 @@ from opentelemetry import trace
 from argo import limits
 from argo import telemetry as names
 from argo.errors import (
-    AlreadyExistsError,
     ArgoError,
     DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
-    NotReadyError,
-    error_class,
+    ResourceExhaustedError,
 )
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, types_pb2
 from orchestrator.admission import Admission, LateError, QueueFullError
-from orchestrator.loop import QuestionLoop
+from orchestrator.answering import Answering
+from orchestrator.info_view import info_reply, shown_settings
 from orchestrator.metric import PolicyMetrics, QuestionMetrics
 from orchestrator.peer import Peers
 from orchestrator.policy_upkeep import PolicyUpkeep
 from orchestrator.policy_view import policy_reply, report_request
 from orchestrator.question import Question, accept
-from orchestrator.session import SessionRecord, SessionStatus, SessionStore
-from orchestrator.session_view import list_reply, list_status, session_reply
+from orchestrator.session import SessionStore
+from orchestrator.session_view import list_reply, list_status, repeat, session_reply
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.strategy import STRATEGIES
 from orchestrator.tenant import TenantQuota
 
 __all__ = ["OrchestratorServicer"]
@@ -82,6 +80,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         if telemetry.metrics is not None:
             self._metrics = QuestionMetrics(telemetry.metrics, self._admission)
             telemetry.metrics.collect(PolicyMetrics(upkeep.book, settings.budget_ms).read)
+        self._answering = Answering(settings, self._book, peers, store, telemetry, self._metrics)
 
     async def Ask(  # the generated base class names it
         self, request: orchestrator_pb2.AskRequest, context: _Context
@@ -92,24 +91,30 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             self._check_runs(question)
         except ArgoError:
             # What was asked before is repeated whatever has changed since; only a new question needs to run.
-            if not request.HasField("session_id"):
+            if (recorded := await self._recorded(request, question)) is None:
                 raise
-            with contextlib.suppress(NotFoundError):
-                yield _repeat(await self._store.get(question.session_id), question)
-                return
-            raise
+            yield recorded
+            return
         accepted = orchestrator_pb2.AskRequest()
         accepted.CopyFrom(request)
         accepted.session_id = question.session_id
         latest = question.start_by(self._shortest_s(question) + self._reduced_search_s(request))
-        async with self._admitted(latest, allow_reduced=request.allow_reduced) as reduced:
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                reduced = await held.enter_async_context(self._admitted(latest, allow_reduced=request.allow_reduced))
+            except ResourceExhaustedError:
+                # What is recorded costs no place: whoever lost an answer gets it however full it is here.
+                if (recorded := await self._recorded(request, question)) is None:
+                    raise
+                yield recorded
+                return
             begun = self._store.begin(question.session_id, accepted)
             existing = await self._claim(question.session_id, begun, lambda record: record is None)
             if existing is not None:
-                yield _repeat(existing, question)
+                yield repeat(existing, question)
                 return
             asked = question.as_reduced() if reduced else question
-            async with contextlib.aclosing(self._events(asked, None)) as events:
+            async with contextlib.aclosing(self._answering.events(asked, None)) as events:
                 async for event in events:
                     yield event
 
@@ -132,9 +137,20 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 # What it needs is not there now; it stays resumable.
                 await self._store.interrupt(session_id)
                 raise
-            async with contextlib.aclosing(self._events(question, recorded)) as events:
+            async with contextlib.aclosing(self._answering.events(question, recorded)) as events:
                 async for event in events:
                     yield event
+
+    async def _recorded(
+        self, request: orchestrator_pb2.AskRequest, question: Question
+    ) -> orchestrator_pb2.AskEvent | None:
+        """What is recorded under the id that the caller gave; None for an id of our own, or a new one."""
+        if not request.HasField("session_id"):
+            return None
+        try:
+            return repeat(await self._store.get(question.session_id), question)
+        except NotFoundError:
+            return None
 
     def _accept(self, request: orchestrator_pb2.AskRequest, context: _Context) -> Question:
         return accept(request, self._settings, arrived_at=time.perf_counter(), deadline_s=self._left_s(context))
@@ -202,70 +218,6 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             self._metrics.began(waited_s)
         return False
 
-    async def _events(
-        self, question: Question, recorded: SessionRecord | None
-    ) -> AsyncGenerator[orchestrator_pb2.AskEvent, None]:
-        """Run the loop in a task of its own and yield its events; leaving early interrupts the session."""
-        if question.budget_s is not None:
-            question = question.with_margin(self._peers.lateness.margin_s(question.budget_s))
-        queue: asyncio.Queue[orchestrator_pb2.AskEvent | None] = asyncio.Queue()
-        context = trace.get_current_span().get_span_context()
-        trace_id = trace.format_trace_id(context.trace_id) if context.is_valid else ""
-        sequence = 0
-
-        def stamp(event: orchestrator_pb2.AskEvent) -> orchestrator_pb2.AskEvent:
-            nonlocal sequence
-            sequence += 1
-            event.session_id = question.session_id
-            event.sequence = sequence
-            event.at_s = question.elapsed_s()
-            event.trace_id = trace_id
-            return event
-
-        metrics = self._metrics
-
-        def emit(event: orchestrator_pb2.AskEvent) -> None:
-            if metrics is not None and event.HasField("step_finished"):
-                metrics.stepped(question, event.step_finished)
-            queue.put_nowait(stamp(event))
-
-        async def work() -> None:
-            loop = QuestionLoop(question, self._settings, self._book, self._peers, self._store, self._telemetry, emit)
-            try:
-                answer = stamp(orchestrator_pb2.AskEvent(answer=await loop.run(recorded)))
-                # Recorded before it is sent: a caller that has the answer can always read it again.
-                await self._store.finish(question.session_id, answer)
-                if metrics is not None:
-                    metrics.answered(question, answer.answer)
-                queue.put_nowait(answer)
-            except asyncio.CancelledError:
-                await self._store.interrupt(question.session_id)
-                raise
-            except ArgoError as error:
-                await self._store.fail(question.session_id, error.code.name, error.message)
-                raise
-            except Exception:
-                await self._store.fail(question.session_id, "INTERNAL", "internal error")
-                raise
-            finally:
-                queue.put_nowait(None)
-
-        async def counted() -> None:
-            with contextlib.nullcontext() if metrics is None else metrics.counting(question):
-                await work()
-
-        task = asyncio.create_task(counted())
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-            await task
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
-            if not task.cancelled():
-                # Fetched, so that asyncio does not report it as lost; whoever left early is not told.
-                task.exception()
-
     async def GetSession(
         self, request: orchestrator_pb2.GetSessionRequest, context: _Context
     ) -> orchestrator_pb2.Session:
@@ -302,57 +254,5 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
 
     async def GetInfo(self, request: types_pb2.GetInfoRequest, context: _Context) -> orchestrator_pb2.OrchestratorInfo:
         """This service and those behind it."""
-        settings = self._settings
-        shown = {
-            "strategy": settings.strategy,
-            "tracker": settings.tracker,
-            "budget_ms": str(settings.budget_ms),
-            "max_running": str(settings.max_running),
-            "max_queued": str(settings.max_queued),
-            "max_reduced": str(settings.max_reduced),
-            "hedge_searches": str(self._peers.hedges).lower(),
-            "max_steps": str(settings.max_steps),
-            "fan_out": str(settings.fan_out),
-            "top_k": str(settings.top_k),
-            "kept_passages": str(settings.kept_passages),
-            "kept_words": str(settings.kept_words),
-            "close_relevance": str(self._book.parameters.close_relevance or settings.close_relevance),
-            "close_confidence": str(settings.close_confidence),
-            "sessions": "sqlite" if settings.session_url is None else "redis",
-            "policy": self._upkeep.origin,
-            "reason_available": str(self._book.reason_available).lower(),
-        }
-        return orchestrator_pb2.OrchestratorInfo(
-            info=self._describe(shown),
-            peers=await self._peers.describe(),
-            strategies=STRATEGIES,
-            limits={
-                "question_characters": limits.QUESTION_CHARACTERS,
-                "options_max": limits.OPTIONS[1],
-                "top_k_max": limits.TOP_K[1],
-                "fan_out_max": limits.FAN_OUT[1],
-                "steps_max": limits.STEPS[1],
-                "budget_ms_min": limits.BUDGET_MS[0],
-                "budget_ms_max": limits.BUDGET_MS[1],
-                "request_bytes": limits.REQUEST_BYTES,
-                "reply_bytes": limits.REPLY_BYTES,
-                "document_bytes": limits.DOCUMENT_BYTES,
-            },
-        )
-
-
-def _repeat(existing: SessionRecord, question: Question) -> orchestrator_pb2.AskEvent:
-    """What a session id that is in use answers with."""
-    same = existing.request.question.strip() == question.text and tuple(
-        option.strip() for option in existing.request.options
-    ) == tuple(question.options)
-    if not same:
-        raise AlreadyExistsError(f"session_id {question.session_id} is in use by another question")
-    if existing.status is SessionStatus.RUNNING:
-        raise AlreadyExistsError(f"session_id {question.session_id} is being answered")
-    if existing.status is SessionStatus.INTERRUPTED:
-        raise NotReadyError(f"session_id {question.session_id} was interrupted; ResumeSession goes on with it")
-    if existing.status is SessionStatus.FAILED:
-        raise error_class(grpc.StatusCode[existing.error_code])(existing.error_message)
-    assert existing.answer is not None, "a finished session holds its answer"
-    return existing.answer
+        shown = shown_settings(self._settings, self._book, self._upkeep.origin, hedges=self._peers.hedges)
+        return info_reply(self._describe(shown), await self._peers.describe())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from argo.errors import InvalidArgumentError
+import grpc
+
+from argo.errors import AlreadyExistsError, InvalidArgumentError, NotReadyError, error_class
 from argo.v1 import orchestrator_pb2
+from orchestrator.question import Question
 from orchestrator.session import SessionPage, SessionRecord, SessionStatus
 
-__all__ = ["list_reply", "list_status", "session_reply"]
+__all__ = ["list_reply", "list_status", "repeat", "session_reply"]
 
 _CODE = {
     SessionStatus.RUNNING: orchestrator_pb2.SESSION_STATUS_RUNNING,
@@ -60,3 +63,26 @@ def list_reply(page: SessionPage) -> orchestrator_pb2.ListSessionsResponse:
         ],
         next_page_token=page.next_page_token,
     )
+
+
+def repeat(existing: SessionRecord, question: Question) -> orchestrator_pb2.AskEvent:
+    """What a session id that is in use answers with: the recorded answer of a finished question.
+
+    Raises:
+        AlreadyExistsError: It is another question's, or is being answered.
+        NotReadyError: It was interrupted.
+        ArgoError: It failed, and this is how.
+    """
+    same = existing.request.question.strip() == question.text and tuple(
+        option.strip() for option in existing.request.options
+    ) == tuple(question.options)
+    if not same:
+        raise AlreadyExistsError(f"session_id {question.session_id} is in use by another question")
+    if existing.status is SessionStatus.RUNNING:
+        raise AlreadyExistsError(f"session_id {question.session_id} is being answered")
+    if existing.status is SessionStatus.INTERRUPTED:
+        raise NotReadyError(f"session_id {question.session_id} was interrupted; ResumeSession goes on with it")
+    if existing.status is SessionStatus.FAILED:
+        raise error_class(grpc.StatusCode[existing.error_code])(existing.error_message)
+    assert existing.answer is not None, "a finished session holds its answer"
+    return existing.answer

@@ -11,6 +11,7 @@ from typing import Final
 from argo.errors import ResourceExhaustedError
 from argo.identity import current_tenant
 from argo.v1 import orchestrator_pb2, session_pb2
+from orchestrator.admission import LateError, QueueFullError
 from orchestrator.session import SCOPE_END, SessionPage, SessionRecord, SessionStatus, SessionStore, shown_id
 
 __all__ = ["TenantQuota", "TenantSessions"]
@@ -122,7 +123,7 @@ class TenantQuota:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """Hold one question's share for the tenant of this call.
+        """Hold one question's share for the tenant of this call; one that is refused a place within costs none.
 
         Raises:
             ResourceExhaustedError: It has none left; says when trying again makes sense.
@@ -140,6 +141,10 @@ class TenantQuota:
         share.running += 1
         try:
             yield
+        except (QueueFullError, LateError):
+            # Refused before it was begun, for what others do: no question of its own.
+            share.left = min(float(self._burst), share.left + 1)
+            raise
         finally:
             share.running -= 1
 

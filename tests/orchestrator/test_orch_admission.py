@@ -216,6 +216,22 @@ async def test_a_question_over_capacity_waits_for_its_turn_and_is_answered(peers
     assert len(peers.decomposer.of("PlanFoci")) == 2
 
 
+async def test_what_is_recorded_is_repeated_although_nobody_more_may_ask(peers: Stack) -> None:
+    await peers.start_orchestrator(max_running=1, max_queued=0)
+    answered = (await peers.ask(QUESTION, session_id="first"))[-1]
+    held = asyncio.Event()
+    peers.synthesizer.on_synthesize = held.wait
+    running = asyncio.create_task(peers.ask(QUESTION, session_id="running"))
+    await peers.synthesizer.wait_for("Synthesize", 2)
+    assert await peers.ask(QUESTION, session_id="first") == [answered]
+    async with refused(grpc.StatusCode.ALREADY_EXISTS):
+        await peers.ask(QUESTION, session_id="running")
+    async with refused(grpc.StatusCode.RESOURCE_EXHAUSTED):
+        await peers.ask(QUESTION, session_id="new")
+    held.set()
+    await running
+
+
 async def test_a_question_whose_answer_no_longer_fits_is_not_begun(peers: Stack) -> None:
     await peers.start_orchestrator(max_running=1)
     held = asyncio.Event()

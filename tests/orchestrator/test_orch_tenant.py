@@ -16,6 +16,7 @@ from argo.identity import Identity, Role, set_identity
 from argo.rpc import Caller, channel
 from argo.token import create
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc
+from orchestrator.admission import LateError, QueueFullError
 from orchestrator.session import SessionStatus
 from orchestrator.tenant import TenantQuota, TenantSessions
 
@@ -87,6 +88,19 @@ def test_a_quota_fills_by_the_second_and_says_when_to_come_back(monkeypatch: pyt
     with quota.taken():
         pass
     with pytest.raises(ResourceExhaustedError), quota.taken():
+        pass
+
+
+def test_a_question_that_finds_no_place_is_none_of_the_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.tenant.time.monotonic", lambda: 100.0)
+    quota = TenantQuota(per_s=2.0, burst=1, running=None)
+    act_as("one")
+    for error in (QueueFullError, LateError):
+        with pytest.raises(error), quota.taken():
+            raise error("no place")
+    with quota.taken():
+        pass
+    with pytest.raises(ResourceExhaustedError, match="tenant one may ask 2 questions a second"), quota.taken():
         pass
 
 
