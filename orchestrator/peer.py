@@ -19,7 +19,7 @@ from argo.errors import (
     UnavailableError,
 )
 from argo.replica import Replicas
-from argo.rpc import Caller
+from argo.rpc import Caller, ConnectionLostError
 from argo.target import check_target, is_replicated
 from argo.telemetry import Telemetry
 from argo.v1 import (
@@ -36,6 +36,7 @@ from orchestrator.breaker import Breaker
 from orchestrator.hedge import Hedge
 from orchestrator.lateness import Lateness
 from orchestrator.metric import BreakerMetrics, HedgeMetrics
+from orchestrator.repeat import RepeatBudget
 from orchestrator.settings import OrchestratorSettings
 
 __all__ = ["FATAL", "HopLog", "Peers"]
@@ -124,6 +125,7 @@ class Peers:
             for name, replicas in self._replicas.items()
         }
         """Towards each service."""
+        self._repeats = {name: RepeatBudget() for name in self._replicas}
         hedges = (
             is_replicated(settings.retriever_target) if settings.hedge_searches is None else settings.hedge_searches
         )
@@ -208,6 +210,29 @@ class Peers:
             hops.add("synthesizer", "Synthesize", 0, start_s, timing, error_name)
 
     async def _logged(
+        self,
+        caller: Caller,
+        service: str,
+        name: str,
+        stub: Callable[..., Awaitable[_R]],
+        request: Message,
+        timeout_s: float,
+        hops: HopLog,
+        step: int,
+    ) -> _R:
+        """Make a call that changes nothing; once more where its connection broke and gRPC could not."""
+        start_s = hops.now_s()
+        try:
+            reply = await self._once(caller, service, name, stub, request, timeout_s, hops, step)
+        except ConnectionLostError:
+            left_s = timeout_s - (hops.now_s() - start_s)
+            if left_s <= 0 or not self._repeats[service].take():
+                raise
+            reply = await self._once(caller, service, name, stub, request, left_s, hops, step)
+        self._repeats[service].earn()
+        return reply
+
+    async def _once(
         self,
         caller: Caller,
         service: str,

@@ -58,11 +58,11 @@ class FaultingProxy:
     """Made by :meth:`before`.
 
     Args:
-        service: host:port of the service; it need not be there yet.
+        service: host:port of the service; it need not be there yet, and can be set later.
     """
 
-    def __init__(self, service: str) -> None:
-        self._service = service
+    def __init__(self, service: str = "") -> None:
+        self.service = service
         self._server: asyncio.Server | None = None
         self._port = 0
         self._links: set[_Link] = set()
@@ -77,7 +77,7 @@ class FaultingProxy:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def before(cls, service: str) -> AsyncIterator[FaultingProxy]:
+    async def before(cls, service: str = "") -> AsyncIterator[FaultingProxy]:
         """A proxy at a port of its own, without faults; gone with the block."""
         proxy = cls(service)
         await proxy._listen()
@@ -159,7 +159,7 @@ class FaultingProxy:
         self._links.add(link)
         try:
             await self._connects.wait()
-            host, _, port = self._service.rpartition(":")
+            host, _, port = self.service.rpartition(":")
             from_service, to_service = await asyncio.open_connection(host, int(port), limit=_CHUNK)
             link.writers.append(to_service)
             async with asyncio.TaskGroup() as group:

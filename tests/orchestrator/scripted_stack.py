@@ -82,6 +82,8 @@ class Peer:
         """Status by method name, sent instead of a reply."""
         self.fail_note = ""
         """Ends the message of such a status."""
+        self.breaks: dict[str, int] = {}
+        """Calls by method name that end as where the connection breaks once the reply has begun."""
 
     def of(self, method: str) -> list[Received]:
         return [call for call in self.calls if call.method == method]
@@ -99,6 +101,10 @@ class Peer:
         async with self.arrived:
             self.arrived.notify_all()
         try:
+            if self.breaks.get(method, 0):
+                self.breaks[method] -= 1
+                await context.send_initial_metadata(())
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "scripted break")
             if method in self.fail:
                 await context.abort(self.fail[method], f"scripted {self.fail[method].name}{self.fail_note}")
             yield
