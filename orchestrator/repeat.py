@@ -1,4 +1,4 @@
-"""The budget of calls that are made once more: plenty for connections that break now and then, next to none for a storm.
+"""The budget of calls that are made once more: enough for connections that break at times, nothing for a storm.
 
 Source: gRFC A6, "Throttling Retry Attempts and Hedged RPCs", whose numbers towards one address these are.
 """
