@@ -61,6 +61,7 @@ __all__ = [
     "QUESTION_QUEUE",
     "QUESTION_SEARCHES",
     "QUESTION_STEPS",
+    "REFUSED_GENERATIONS",
     "REFUSED_QUESTIONS",
     "RPC_CLIENT_DURATION",
     "RPC_SERVER_DURATION",
@@ -208,12 +209,20 @@ GENERATION_DURATION: Final = Declared(
     "gen_ai_server_request_duration_seconds", "Time of a finished generation.", ("kind",), _CALL_S
 )
 GENERATION_QUEUE: Final = Declared(
-    "argo_engine_queue_seconds", "From the engine's receiving a prompt to its taking it up.", ("kind",), _FIRST_TOKEN_S
+    "argo_engine_queue_seconds",
+    "From a prompt's arrival in front of the engine to its being taken up.",
+    ("kind",),
+    _FIRST_TOKEN_S,
 )
 GENERATIONS: Final = Declared(
     "argo_engine_generations_total",
-    "Generations, by kind and end: stop, length, time, cancelled or failed.",
+    "Generations, by kind and end: stop, length, time, cancelled, refused or failed.",
     ("kind", "ended_by"),
+)
+REFUSED_GENERATIONS: Final = Declared(
+    "argo_engine_refused_total",
+    "Generations that were not begun: full (no more may wait), late (what they are for would not be written in time).",
+    ("kind", "reason"),
 )
 PROMPT_TOKENS: Final = Declared("argo_engine_prompt_tokens_total", "Tokens of prompts.", ("kind",))
 COMPLETION_TOKENS: Final = Declared("argo_engine_completion_tokens_total", "Tokens generated.", ("kind",))
@@ -221,7 +230,7 @@ CACHED_TOKENS: Final = Declared(
     "argo_engine_cached_tokens_total", "Tokens of prompts that the prefix cache saved.", ("kind",)
 )
 ENGINE_RUNNING: Final = Declared("argo_engine_running", "Generations that the engine computes now.")
-ENGINE_WAITING: Final = Declared("argo_engine_waiting", "Generations that wait for the engine, where it says.")
+ENGINE_WAITING: Final = Declared("argo_engine_waiting", "Generations that wait for the engine.")
 KV_CACHE_USED: Final = Declared("argo_engine_kv_cache_used_ratio", "Share of the KV cache in use, where it is told.")
 PREFIX_HIT: Final = Declared(
     "argo_engine_prefix_hit_ratio", "Share of prompt tokens that the prefix cache saved since the start."

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from argo import limits
-from argo.errors import ArgoError, UnavailableError
+from argo.errors import ArgoError, ResourceExhaustedError, UnavailableError
 from argo.v1 import orchestrator_pb2, synthesizer_pb2, types_pb2
 from orchestrator.peer import FATAL, HopLog, Peers
 from orchestrator.question import Question
@@ -28,6 +28,11 @@ REDUCED: Final = types_pb2.Degradation(
     detail="the orchestrator was full; one search with the question itself, and the extractive answer",
 )
 """Flag of a question that is answered as cheaply as can be."""
+_ENGINE_FULL: Final = types_pb2.Degradation(
+    kind=types_pb2.DEGRADATION_KIND_EXTRACTIVE,
+    detail="the synthesizer's engine was full; the answer quotes the passages instead",
+)
+"""Flag of an answer that the model had no place for."""
 _LATE_S: Final = 0.5
 """How far past a soft budget the synthesizer is waited for before its answer is given up."""
 
@@ -46,7 +51,6 @@ async def write_answer(
     """
     kept = _fitting(state.evidence.kept())
     time_left_s = question.time_left_s()
-    timeout_s = question.hard_left_s()
     request = synthesizer_pb2.SynthesizeRequest(
         question=question.text,
         options=question.options,
@@ -57,32 +61,69 @@ async def write_answer(
     )
     if time_left_s is not None:
         request.time_limit_ms = max(1, int(time_left_s * 1000))
-        timeout_s = min(timeout_s, max(0.0, time_left_s) + _LATE_S)
     if question.reduced:
         request.time_limit_ms = _NO_TIME_MS
-    answer: synthesizer_pb2.SynthesizedAnswer | None = None
-    reason = ""
-    try:
-        async for event in peers.synthesize(request, max(timeout_s, 0.001), hops):
-            if event.HasField("delta"):
-                on_delta(event.delta)
-            else:
-                answer = event.answer
-                if time_left_s is not None:
-                    peers.lateness.note(-(question.time_left_s() or 0.0))
-    except FATAL:
-        raise
-    except ArgoError as error:
-        # An answer that came whole is used, whatever became of its stream.
-        _LOG.warning("the synthesizer failed: %s", error.code.name)
-        reason = error.code.name
+    writing = _Writing(question, peers, hops, on_delta)
+    answer = await writing.answer(request)
+    if answer is None and writing.was_refused:
+        # Not the same call again: this one needs no engine.
+        request.time_limit_ms = _NO_TIME_MS
+        answer = await writing.answer(request)
+        if answer is not None:
+            answer.degradation.CopyFrom(_ENGINE_FULL)
     if answer is None:
-        return _quote(question, kept, reason)
+        return _quote(question, kept, writing.fault)
     if question.reduced:
         # Asked for, not lost: the question's own flag says so.
         answer.ClearField("degradation")
     _keep_known_citations(answer, {passage.id for passage in kept})
     return answer
+
+
+class _Writing:
+    """Asks the synthesizer for the answer of one question.
+
+    Args:
+        question: The question.
+        peers: The services.
+        hops: Where calls are recorded.
+        on_delta: Takes the text as it streams.
+    """
+
+    def __init__(self, question: Question, peers: Peers, hops: HopLog, on_delta: Callable[[str], None]) -> None:
+        self._question = question
+        self._peers = peers
+        self._hops = hops
+        self._on_delta = on_delta
+        self.fault = ""
+        """Status of the last call, where it failed."""
+        self.was_refused = False
+        """Whether the last call was refused for want of a place, before a word of the answer."""
+
+    async def answer(self, request: synthesizer_pb2.SynthesizeRequest) -> synthesizer_pb2.SynthesizedAnswer | None:
+        """The answer; None where the call failed."""
+        answer: synthesizer_pb2.SynthesizedAnswer | None = None
+        self.was_refused, shown = False, False
+        time_left_s, timeout_s = self._question.time_left_s(), self._question.hard_left_s()
+        if time_left_s is not None:
+            timeout_s = min(timeout_s, max(0.0, time_left_s) + _LATE_S)
+        try:
+            async for event in self._peers.synthesize(request, max(timeout_s, 0.001), self._hops):
+                if event.HasField("delta"):
+                    shown = True
+                    self._on_delta(event.delta)
+                else:
+                    answer = event.answer
+                    if time_left_s is not None:
+                        self._peers.lateness.note(-(self._question.time_left_s() or 0.0))
+        except FATAL:
+            raise
+        except ArgoError as error:
+            # An answer that came whole is used, whatever became of its stream.
+            self.fault = error.code.name
+            self.was_refused = isinstance(error, ResourceExhaustedError) and not shown
+            _LOG.warning("the synthesizer failed: %s", self.fault)
+        return answer
 
 
 def _fitting(kept: Sequence[types_pb2.Passage]) -> list[types_pb2.Passage]:

@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry import trace
 
 from argo import telemetry as names
-from argo.errors import UnavailableError
+from argo.errors import ResourceExhaustedError, UnavailableError
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
 from orchestrator.action import REASON, TERMINATE, ActionKind
@@ -77,6 +77,7 @@ class QuestionLoop:
         self._decomposer_lost = False
         self._retriever_lost = False
         self._retriever_fault = ""
+        self._engine_full = False
         self._writes: list[asyncio.Task[None]] = []
 
     async def run(self, recorded: SessionRecord | None = None) -> orchestrator_pb2.Answer:
@@ -217,6 +218,9 @@ class QuestionLoop:
                     return orchestrator_pb2.END_REASON_DEGRADED
                 kind = ActionKind.REASON
                 decision = replace(decision, answer_s=policy.solved.times.answer_s(self._question.mode))
+            if kind is ActionKind.REASON and self._engine_full:
+                # It was refused a moment ago; asking again at once only adds to the load.
+                return orchestrator_pb2.END_REASON_DEGRADED
             await self._step(state, policy, decision, kind, time_left_s)
             if self._retriever_lost and not state.evidence and not can_reason:
                 raise UnavailableError(
@@ -259,6 +263,7 @@ class QuestionLoop:
                 self._note_losses(state, result, index)
             else:
                 result = await runner.reason(index, foci[0])
+                self._engine_full = result.fault == ResourceExhaustedError.code.name
             record = self._finish_step(state, policy.solved.tracker, started, result, kind, started_s)
             self._record(self._store.step(self._question.session_id, record))
             span.set_attributes(

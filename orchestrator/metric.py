@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from argo import limits
 from argo import metric as names
+from argo.admission import Admission, LateError, QueueFullError
 from argo.errors import ArgoError
 from argo.metric import Metrics
 from argo.v1 import orchestrator_pb2, types_pb2
 from orchestrator.action_time import ActionTimes, AnswerMode
-from orchestrator.admission import Admission, LateError, QueueFullError
 from orchestrator.breaker import Breaker
 from orchestrator.parameter import MdpParameters
 from orchestrator.policy_book import PolicyBook

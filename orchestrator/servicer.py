@@ -14,6 +14,7 @@ from opentelemetry import trace
 
 from argo import limits
 from argo import telemetry as names
+from argo.admission import Admission, LateError, QueueFullError
 from argo.errors import (
     ArgoError,
     DeadlineExceededError,
@@ -23,7 +24,6 @@ from argo.errors import (
 )
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, types_pb2
-from orchestrator.admission import Admission, LateError, QueueFullError
 from orchestrator.answering import Answering
 from orchestrator.info_view import info_reply, shown_settings
 from orchestrator.metric import PolicyMetrics, QuestionMetrics

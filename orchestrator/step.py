@@ -46,7 +46,7 @@ class StepResult:
     """Searches sent, failed ones included."""
     failed: int = 0
     fault: str = ""
-    """Status of the last search that failed."""
+    """Status of the last search that failed, or of the note."""
     new_passages: int = 0
     notes: list[types_pb2.Note] = field(default_factory=list)
     degradations: list[types_pb2.Degradation] = field(default_factory=list)
@@ -213,11 +213,8 @@ class StepRunner:
             foci=self._state.foci,
             by_rules=by_rules,
         )
-        timeout_s = self._timeout_s()
-        # A subquery that comes when there is no time left to search for it is worth nothing.
-        timeout_s = max(timeout_s / 2, timeout_s - self._search_s)
         try:
-            reply = await self._peers.generate_subquery(request, timeout_s, self._hops, index)
+            reply = await self._worded(index, request)
         except FATAL:
             raise
         except ArgoError as error:
@@ -229,6 +226,24 @@ class StepRunner:
         if reply.HasField("degradation"):
             result.degrade(reply.degradation.kind, reply.degradation.detail, index)
         return reply.subquery.strip()[: limits.QUESTION_CHARACTERS] or focus.text
+
+    async def _worded(
+        self, index: int, request: decomposer_pb2.GenerateSubqueryRequest
+    ) -> decomposer_pb2.GenerateSubqueryResponse:
+        """Ask for a subquery; where the model's engine takes no more, for the rules' words, which need none."""
+        try:
+            return await self._peers.generate_subquery(request, self._wording_s(), self._hops, index)
+        except ResourceExhaustedError:
+            request.by_rules = True
+            reply = await self._peers.generate_subquery(request, self._wording_s(), self._hops, index)
+        detail = "the decomposer's engine was full; the rules worded the search"
+        reply.degradation.CopyFrom(types_pb2.Degradation(kind=types_pb2.DEGRADATION_KIND_DECOMPOSER, detail=detail))
+        return reply
+
+    def _wording_s(self) -> float:
+        """Seconds for a subquery: one that comes when there is no time left to search for it is worth nothing."""
+        timeout_s = self._timeout_s()
+        return max(timeout_s / 2, timeout_s - self._search_s)
 
     async def _search(
         self, index: int, subqueries: Sequence[types_pb2.Subquery], searches: _Searches, result: StepResult
@@ -292,7 +307,8 @@ class StepRunner:
             # Not ready: the model was there when the policy was made and is not now; what was found can still be told.
             if isinstance(error, FATAL) and not isinstance(error, NotReadyError):
                 raise
-            result.degrade(types_pb2.DEGRADATION_KIND_REASON, f"no note on {focus.id} ({error.code.name})", index)
+            result.fault = error.code.name
+            result.degrade(types_pb2.DEGRADATION_KIND_REASON, f"no note on {focus.id} ({result.fault})", index)
             return result
         result.notes.append(reply.note)
         result.usage.CopyFrom(reply.usage)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from argo.admission import LateError, QueueFullError
 from argo.errors import ResourceExhaustedError
 from argo.identity import current_tenant
 from argo.v1 import orchestrator_pb2, session_pb2
-from orchestrator.admission import LateError, QueueFullError
 from orchestrator.session import SCOPE_END, SessionPage, SessionRecord, SessionStatus, SessionStore, shown_id
 
 __all__ = ["TenantQuota", "TenantSessions"]

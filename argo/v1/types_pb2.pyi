@@ -193,7 +193,7 @@ class Gpu(_message.Message):
     def __init__(self, index: _Optional[int] = ..., name: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., uuid: _Optional[str] = ..., memory_used_bytes: _Optional[int] = ..., utilisation: _Optional[float] = ..., links: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EngineInfo(_message.Message):
-    __slots__ = ("name", "language_model", "model", "gpus", "version", "profile", "dtype", "quantization", "max_model_len", "kv_cache_tokens", "kv_cache_bytes", "capture_sizes", "tensor_parallel", "max_num_seqs", "gpu_memory_share", "unfinished", "prefix_hit_rate", "ttft_s", "tpot_s", "running_ttft_s", "running_tpot_s", "subquery_tokens", "note_tokens", "least_answer_tokens", "margin_s", "least_foci")
+    __slots__ = ("name", "language_model", "model", "gpus", "version", "profile", "dtype", "quantization", "max_model_len", "kv_cache_tokens", "kv_cache_bytes", "capture_sizes", "tensor_parallel", "max_num_seqs", "gpu_memory_share", "unfinished", "prefix_hit_rate", "ttft_s", "tpot_s", "running_ttft_s", "running_tpot_s", "subquery_tokens", "note_tokens", "least_answer_tokens", "margin_s", "least_foci", "max_running", "max_queued", "queued")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_MODEL_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +220,9 @@ class EngineInfo(_message.Message):
     LEAST_ANSWER_TOKENS_FIELD_NUMBER: _ClassVar[int]
     MARGIN_S_FIELD_NUMBER: _ClassVar[int]
     LEAST_FOCI_FIELD_NUMBER: _ClassVar[int]
+    MAX_RUNNING_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUED_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_FIELD_NUMBER: _ClassVar[int]
     name: str
     language_model: bool
     model: str
@@ -246,7 +249,10 @@ class EngineInfo(_message.Message):
     least_answer_tokens: int
     margin_s: float
     least_foci: int
-    def __init__(self, name: _Optional[str] = ..., language_model: bool = ..., model: _Optional[str] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., version: _Optional[str] = ..., profile: _Optional[str] = ..., dtype: _Optional[str] = ..., quantization: _Optional[str] = ..., max_model_len: _Optional[int] = ..., kv_cache_tokens: _Optional[int] = ..., kv_cache_bytes: _Optional[int] = ..., capture_sizes: _Optional[_Iterable[int]] = ..., tensor_parallel: _Optional[int] = ..., max_num_seqs: _Optional[int] = ..., gpu_memory_share: _Optional[float] = ..., unfinished: _Optional[int] = ..., prefix_hit_rate: _Optional[float] = ..., ttft_s: _Optional[float] = ..., tpot_s: _Optional[float] = ..., running_ttft_s: _Optional[float] = ..., running_tpot_s: _Optional[float] = ..., subquery_tokens: _Optional[int] = ..., note_tokens: _Optional[int] = ..., least_answer_tokens: _Optional[int] = ..., margin_s: _Optional[float] = ..., least_foci: _Optional[int] = ...) -> None: ...
+    max_running: int
+    max_queued: int
+    queued: int
+    def __init__(self, name: _Optional[str] = ..., language_model: bool = ..., model: _Optional[str] = ..., gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., version: _Optional[str] = ..., profile: _Optional[str] = ..., dtype: _Optional[str] = ..., quantization: _Optional[str] = ..., max_model_len: _Optional[int] = ..., kv_cache_tokens: _Optional[int] = ..., kv_cache_bytes: _Optional[int] = ..., capture_sizes: _Optional[_Iterable[int]] = ..., tensor_parallel: _Optional[int] = ..., max_num_seqs: _Optional[int] = ..., gpu_memory_share: _Optional[float] = ..., unfinished: _Optional[int] = ..., prefix_hit_rate: _Optional[float] = ..., ttft_s: _Optional[float] = ..., tpot_s: _Optional[float] = ..., running_ttft_s: _Optional[float] = ..., running_tpot_s: _Optional[float] = ..., subquery_tokens: _Optional[int] = ..., note_tokens: _Optional[int] = ..., least_answer_tokens: _Optional[int] = ..., margin_s: _Optional[float] = ..., least_foci: _Optional[int] = ..., max_running: _Optional[int] = ..., max_queued: _Optional[int] = ..., queued: _Optional[int] = ...) -> None: ...
 
 class CollectionInfo(_message.Message):
     __slots__ = ("name", "embedder", "dimension", "documents", "passages", "store")

@@ -123,6 +123,7 @@ class ModelEngine:
 
         Raises:
             EngineDeadError: The model is gone for good, and this process with it.
+            ResourceExhaustedError: The engine takes no more for now; what asks for the rules' words gets them.
         """
         if len(request.foci) <= 1 and not self._always:
             return await self._rules.word_subquery(request)
@@ -166,13 +167,13 @@ class ModelEngine:
         pace = self._served.pace
         if time_limit_s is None or pace is None:
             return True
-        tokens = min(_LEAST_TOKENS, self._sampling.max_tokens)
-        return pace.answer_s(tokens) <= time_limit_s - _MARGIN_S
+        return pace.answer_s(min(_LEAST_TOKENS, self._sampling.max_tokens)) <= time_limit_s - _MARGIN_S
 
     def _request(self, request: SubqueryRequest) -> GenerationRequest:
         limit_s = None if request.time_limit_s is None else max(_MARGIN_S, request.time_limit_s - _MARGIN_S)
         messages = subquery_messages(request, self._model.special_tokens)
-        return GenerationRequest(messages, self._sampling, time_limit_s=limit_s, kind="subquery")
+        least = min(_LEAST_TOKENS, self._sampling.max_tokens)
+        return GenerationRequest(messages, self._sampling, time_limit_s=limit_s, least_tokens=least, kind="subquery")
 
     async def watch(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
         """Watch over the engine; see :class:`ServedModel`."""

@@ -12,8 +12,9 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Final, cast
 
-from argo.errors import ArgoError
+from argo.errors import ArgoError, ResourceExhaustedError
 from argo.v1 import types_pb2
+from services.engine.engine_queue import CANARY_KIND
 from services.engine.metric import EngineMetrics, GenerationMetrics
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, LanguageModel, Message, Sampling
 from services.engine.prompt_canary import LeakGuard, PromptCanary
@@ -24,7 +25,7 @@ __all__ = ["Canary", "WatchedModel"]
 _LOG = logging.getLogger(__name__)
 _DEATH_POLL_S: Final = 0.1
 """Between two looks at the core's process: a dead one must end the service within a second."""
-_REQUEST: Final = GenerationRequest((Message("user", "ok"),), Sampling(max_tokens=1), kind="canary")
+_REQUEST: Final = GenerationRequest((Message("user", "ok"),), Sampling(max_tokens=1), kind=CANARY_KIND)
 
 
 class WatchedModel:
@@ -95,11 +96,18 @@ class WatchedModel:
                         yield held
                     if metrics is not None:
                         finished = True
-                        metrics.finished(request.kind, part, time.perf_counter() - began)
+                        if part.begun:
+                            metrics.finished(request.kind, part, time.perf_counter() - began)
+                        else:
+                            metrics.refused(request.kind, "late")
                     yield part
         except (asyncio.CancelledError, GeneratorExit):
             if metrics is not None and not finished:
                 metrics.cancelled(request.kind)
+            raise
+        except ResourceExhaustedError:
+            if metrics is not None:
+                metrics.refused(request.kind, "full")
             raise
         except BaseException as error:
             if metrics is not None and not finished:

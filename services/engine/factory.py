@@ -5,6 +5,7 @@ from __future__ import annotations
 from argo.errors import InvalidArgumentError
 from argo.telemetry import Telemetry
 from services.engine.canary import WatchedModel
+from services.engine.engine_queue import EngineQueue
 from services.engine.port import LanguageModel
 from services.engine.profile import load_profile
 from services.engine.prompt_canary import PromptCanary
@@ -14,12 +15,15 @@ from services.engine.span import TracedModel
 __all__ = ["make_model"]
 
 
-def make_model(settings: EngineSettings, telemetry: Telemetry | None = None) -> WatchedModel:
-    """The language model that the settings name, with its spans and its watch.
+def make_model(
+    settings: EngineSettings, telemetry: Telemetry | None = None, queue: EngineQueue | None = None
+) -> WatchedModel:
+    """The language model that the settings name, with its queue, its spans and its watch.
 
     Args:
         settings: Which engine, and how.
         telemetry: Where spans go; None for nowhere.
+        queue: In front of the engine; None for none, so that an engine is measured by itself.
 
     Raises:
         ArgoError: The profile or the script is wrong. What the engine itself refuses, it refuses at its start.
@@ -27,7 +31,7 @@ def make_model(settings: EngineSettings, telemetry: Telemetry | None = None) -> 
     """
     if settings.engine == "builtin":
         raise InvalidArgumentError("engine must be one with a language model, got 'builtin'")
-    return WatchedModel(TracedModel(_engine(settings), telemetry or Telemetry(None)), _canary(settings))
+    return WatchedModel(TracedModel(_engine(settings), telemetry or Telemetry(None), queue), _canary(settings))
 
 
 def _canary(settings: EngineSettings) -> PromptCanary | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from argo import metric as names
 from argo.metric import Declared, Metrics
@@ -47,6 +47,7 @@ class GenerationMetrics:
         self._completion_tokens = metrics.counter(names.COMPLETION_TOKENS)
         self._cached_tokens = metrics.counter(names.CACHED_TOKENS)
         self._out_of_memory = metrics.counter(names.OUT_OF_MEMORY)
+        self._refused = metrics.counter(names.REFUSED_GENERATIONS)
 
     def finished(self, kind: str, generated: Generated, seconds: float) -> None:
         """A generation came to its end.
@@ -72,6 +73,11 @@ class GenerationMetrics:
     def cancelled(self, kind: str) -> None:
         """A caller left."""
         self._generations.labels(kind, "cancelled").inc()
+
+    def refused(self, kind: str, reason: Literal["full", "late"]) -> None:
+        """A generation was not begun."""
+        self._generations.labels(kind, "refused").inc()
+        self._refused.labels(kind, reason).inc()
 
     def failed(self, kind: str, error: BaseException) -> None:
         """A generation failed."""
@@ -110,12 +116,15 @@ class EngineMetrics:
             yield _gauge(names.PREFIX_HIT, info.prefix_hit_rate)
         yield from _gpus(info.gpus)
         published = _vllm_families() if info.name == "vllm" else []
+        shown = {names.ENGINE_RUNNING: float(self._model.unfinished - info.queued), names.ENGINE_WAITING: 0.0}
         for family in published:
             if family.name in _VLLM_GAUGES and family.samples:
                 declared, together = _VLLM_GAUGES[family.name]
-                yield _gauge(declared, together(sample.value for sample in family.samples))
-        if not published:
-            yield _gauge(names.ENGINE_RUNNING, self._model.unfinished)
+                shown[declared] = together(sample.value for sample in family.samples)
+        # Those in front of the engine, and those that wait inside it for room in its cache.
+        shown[names.ENGINE_WAITING] += info.queued
+        for declared, value in shown.items():
+            yield _gauge(declared, value)
         # Under their own names as well, which dashboards made for vLLM ask for.
         yield from published
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ __all__ = ["AskedOf", "Prompt", "domain_error", "start_error"]
 _TOO_LONG: Final = re.compile(
     r"context[ _](?:length|window|size)|max_model_len|too (?:long|many tokens)|exceeds? .*token", re.I
 )
+_RETRY_DIGITS: Final = 5  # a day; what says more is no hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,10 @@ def domain_error(error: Exception, asked: AskedOf, prompt: Prompt | None) -> Exc
     if isinstance(error, ArgoError):
         return error
     if isinstance(error, APIStatusError):
+        if error.status_code == 429:
+            return ResourceExhaustedError(
+                "the model's server takes no more for now (status 429)", _retry_after_s(error.response.headers)
+            )
         return _status_error(error.status_code, str(error.body), asked, prompt)
     if isinstance(error, StreamFormatError):
         return UnavailableError(f"the model's server {error}")
@@ -63,13 +69,17 @@ def domain_error(error: Exception, asked: AskedOf, prompt: Prompt | None) -> Exc
     return error
 
 
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """When to come back, where a server says so in seconds; of use in a date only if its clock and ours agree."""
+    said = headers.get("retry-after", "")
+    return float(said) if said.isascii() and said.isdecimal() and len(said) <= _RETRY_DIGITS else None
+
+
 def _status_error(status: int, body: str, asked: AskedOf, prompt: Prompt | None) -> ArgoError:
     if status in (401, 403):
         return NotReadyError(f"the model's server refuses the key (status {status}); set {asked.key_setting}")
     if status == 404:
         return NotReadyError(f"the model's server has no model {asked.model} (status 404)")
-    if status == 429:
-        return ResourceExhaustedError("the model's server takes no more for now (status 429)")
     if status in (400, 413, 422) and prompt is not None and _TOO_LONG.search(body):
         return _too_long(asked, prompt)
     return UnavailableError(f"the model's server failed (status {status})")

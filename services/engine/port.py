@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from argo.errors import InvalidArgumentError, UnavailableError
 from argo.v1 import types_pb2
 
 __all__ = [
+    "NO_LIMIT_S",
     "EngineDeadError",
     "EngineOptionError",
     "Generated",
@@ -19,6 +20,9 @@ __all__ = [
     "Message",
     "Sampling",
 ]
+
+NO_LIMIT_S: Final = 600.0
+"""Time limit, for its place in a queue, of a generation that has none."""
 
 
 class EngineDeadError(UnavailableError):
@@ -65,6 +69,8 @@ class GenerationRequest:
     """The answer is one of these and nothing else, each with its probability. Empty for free text."""
     time_limit_s: float | None = None
     """Seconds after which the generation ends with what there is; None leaves that to the caller's cancelling."""
+    least_tokens: int = 1
+    """Tokens without which it is of no use: where its time limit leaves no time for them, it is not begun."""
     kind: str = ""
     """What it is for, as spans and metrics name it: "subquery", "note", "answer", "choice", "canary"."""
 
@@ -100,6 +106,8 @@ class Generated:
     timing: GenerationTiming = field(default_factory=GenerationTiming)
     probabilities: tuple[float, ...] = ()
     """Of each choice, summing to 1, where choices were given and the engine tells; else empty."""
+    begun: bool = True
+    """False where no turn came early enough for its least tokens; the engine never saw it."""
 
     @property
     def tpot_s(self) -> float | None:
@@ -148,6 +156,7 @@ class LanguageModel(Protocol):
             InvalidArgumentError: The prompt is too long for the model, with both lengths.
             EngineDeadError: The engine's core is gone.
             UnavailableError: A server behind the engine could not be reached or failed.
+            ResourceExhaustedError: It takes no more for now; nothing was yielded.
         """
         ...
 

@@ -4,59 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 from argo.telemetry import Telemetry
 from argo.v1 import types_pb2
 from services.engine.canary import Canary
+from services.engine.engine_queue import EngineQueue
 from services.engine.factory import make_model
 from services.engine.metric import EngineMetrics
 from services.engine.port import Generated, GenerationRequest, GenerationTiming
 from services.engine.profile import load_profile
+from services.engine.running_pace import RunningPace
 from services.engine.settings import EngineSettings
 from services.engine.warm_up import Pace, finished, run_warm_up
 
-__all__ = ["RunningPace", "ServedModel", "timing_message"]
-
-_RECENT: Final = 0.1
-"""Weight of the latest generation in the running pace."""
-_HALF_LIFE_S: Final = 5.0
-"""Seconds without a generation in which half of what load did to the pace is forgotten."""
-
-
-class RunningPace:
-    """How fast answers come now: an engine's pace alone, moved by every generation, and drifting back without any.
-
-    Without the drift a burst could shut the model out for good: while its pace leaves too little time for an answer,
-    nothing asks it, and so nothing would ever measure it again.
-
-    Args:
-        alone: Pace of one request alone.
-    """
-
-    def __init__(self, alone: Pace) -> None:
-        self._alone = alone
-        self._noted = alone
-        self._noted_at = 0.0
-
-    def at(self, now: float) -> Pace:
-        """The pace at a time of a clock in seconds that never goes back."""
-        kept = 0.5 ** (max(0.0, now - self._noted_at) / _HALF_LIFE_S)
-        return Pace(
-            self._alone.ttft_s + kept * (self._noted.ttft_s - self._alone.ttft_s),
-            self._alone.tpot_s + kept * (self._noted.tpot_s - self._alone.tpot_s),
-        )
-
-    def note(self, generated: Generated, now: float) -> None:
-        """Move it by what a generation took."""
-        if not generated.completion_tokens:
-            return
-        before, tpot_s = self.at(now), generated.tpot_s
-        self._noted_at = now
-        self._noted = Pace(
-            before.ttft_s + _RECENT * (generated.timing.ttft_s - before.ttft_s),
-            before.tpot_s + (_RECENT * (tpot_s - before.tpot_s) if tpot_s is not None else 0.0),
-        )
+__all__ = ["ServedModel", "timing_message"]
 
 
 class ServedModel:
@@ -73,7 +34,8 @@ class ServedModel:
     def __init__(self, settings: EngineSettings, telemetry: Telemetry | None = None) -> None:
         self._settings = settings
         self.profile = load_profile(settings.profile)
-        self.model = make_model(settings, telemetry)
+        self._queue = EngineQueue(settings.max_running, settings.max_queued)
+        self.model = make_model(settings, telemetry, self._queue)
         self._metrics: EngineMetrics | None = None
         if telemetry is not None and telemetry.metrics is not None:
             self._metrics = EngineMetrics(telemetry.metrics, self.model)
@@ -95,9 +57,12 @@ class ServedModel:
         """
         await self.model.start()
         # Once: describing an engine asks the driver of its GPUs.
-        self.max_model_len = self.model.describe().max_model_len
+        described = self.model.describe()
+        self.max_model_len = described.max_model_len
         self._alone = await run_warm_up(self.model, requests, self._settings.expected_batch)
         self._running = RunningPace(self._alone)
+        # Not before: a warm-up fills the engine on purpose, and its pace says what can still be done in time.
+        self._queue.bound(described.max_num_seqs, self._alone)
         if self._metrics is not None:
             # Not before: the first call of a path may compile for seconds, which no question waits out.
             self.model.measure(self._metrics.generations)

@@ -55,6 +55,16 @@ class EngineSettings(ServerSettings):
     """Secret of letters and digits in the system prompt; what holds it is never shown. None takes a random one at each
     start (none with "scripted"); a fixed one keeps the prompts, and so greedy answers, the same from start to start."""
 
+    max_running: int | None = Field(default=None, ge=1, le=65_536)
+    """Generations that the engine is given at once; more wait for their turn. None takes as many as it computes at once
+    (its max_num_seqs), and 256 with "openai", whose server does not tell. Set it there to what the server computes at
+    once, or the server's own queue is the one that grows; unused with "builtin"."""
+
+    max_queued: int | None = Field(default=None, ge=0, le=65_536)
+    """Generations that wait besides, the one whose time runs out first at the front; more are refused at once with
+    RESOURCE_EXHAUSTED and the time after which to try again. None takes as many as run: the last in line then waits
+    about as long as one generation takes, and a budget seldom leaves time for a longer wait. 0 refuses at once."""
+
     expected_batch: int = Field(default=8, ge=1, le=1024)
     """Requests that a warm-up runs at once."""
 

@@ -16,9 +16,11 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from argo import telemetry as names
+from argo.admission import LateError
 from argo.errors import ArgoError
 from argo.telemetry import Telemetry
 from argo.v1 import types_pb2
+from services.engine.engine_queue import EngineQueue
 from services.engine.port import Generated, GenerationRequest, GenerationTiming, LanguageModel
 
 __all__ = ["TracedModel"]
@@ -27,16 +29,18 @@ _NS: Final = 1_000_000_000
 
 
 class TracedModel:
-    """A language model whose generations leave spans; everything else passes through.
+    """A language model whose generations wait for their turn and leave spans; everything else passes through.
 
     Args:
         model: The engine.
         telemetry: Where spans go.
+        queue: In front of the engine; None for none.
     """
 
-    def __init__(self, model: LanguageModel, telemetry: Telemetry) -> None:
+    def __init__(self, model: LanguageModel, telemetry: Telemetry, queue: EngineQueue | None = None) -> None:
         self._inner = model
         self._telemetry = telemetry
+        self._queue = EngineQueue() if queue is None else queue
 
     @property
     def name(self) -> str:
@@ -51,7 +55,7 @@ class TracedModel:
     @property
     def unfinished(self) -> int:
         """Generations received and not finished."""
-        return self._inner.unfinished
+        return self._inner.unfinished + self._queue.queued
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
@@ -63,7 +67,11 @@ class TracedModel:
         await self._inner.start()
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
-        """Yield what the engine yields, and record it."""
+        """Yield what the engine yields when its turn has come, and record it.
+
+        Raises:
+            QueueFullError: No more may wait.
+        """
         tracer = self._telemetry.tracer
         # Started and ended by hand: a generator may be closed in another context than it was begun in.
         span = tracer.start_span(
@@ -78,16 +86,25 @@ class TracedModel:
                 names.GENERATION_KIND: request.kind,
             },
         )
-        finished = False
+        finished, began = False, time.perf_counter()
         try:
-            async with contextlib.aclosing(
-                cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
-            ) as parts:
+            # All in one generator: every layer of them is paid for at every token.
+            async with (
+                self._queue.turn(request) as turn,
+                contextlib.aclosing(
+                    cast("AsyncGenerator[str | Generated, None]", self._inner.generate(turn.request))
+                ) as parts,
+            ):
                 async for part in parts:
                     if isinstance(part, Generated):
-                        finished = True
+                        finished, part = True, turn.ended(part)
                         self._record(span, part)
                     yield part
+        except LateError:
+            waited = GenerationTiming(queue_s=time.perf_counter() - began)
+            late = Generated("", "time", timing=waited, begun=False)
+            self._record(span, late)
+            yield late
         except ArgoError as error:
             span.set_status(Status(StatusCode.ERROR, error.code.name))
             raise
@@ -141,7 +158,9 @@ class TracedModel:
 
     def describe(self) -> types_pb2.EngineInfo:
         """What GetInfo says of the engine."""
-        return self._inner.describe()
+        info = self._inner.describe()
+        self._queue.describe(info)
+        return info
 
     async def close(self) -> None:
         """Stop the engine's processes."""

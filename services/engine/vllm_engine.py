@@ -26,6 +26,7 @@ from services.engine.gpu import check_gpus, gpu_facts, visible_devices
 from services.engine.leash import Leash
 from services.engine.option import installed_version
 from services.engine.port import (
+    NO_LIMIT_S,
     EngineDeadError,
     EngineOptionError,
     Generated,
@@ -61,8 +62,6 @@ _ENVIRONMENT: Final[Mapping[str, str]] = {
 """What vLLM is told through its environment, unless the operator tells it otherwise."""
 _PRIORITY_PER_S: Final = 1000
 """Priorities are whole numbers; a millisecond of deadline tells two requests apart."""
-_NO_LIMIT_S: Final = 600.0
-"""Deadline, for its place in the queue, of a request that has none."""
 
 
 class VllmModel:
@@ -222,7 +221,7 @@ class VllmModel:
 
         priority = 0
         if self._by_priority:
-            limit_s = _NO_LIMIT_S if request.time_limit_s is None else request.time_limit_s
+            limit_s = NO_LIMIT_S if request.time_limit_s is None else request.time_limit_s
             priority = int((time.monotonic() + limit_s) * _PRIORITY_PER_S)
         outputs: AsyncGenerator[Any, None] = self._engine.generate(
             # What vLLM's own renderer would make of them; raw prompts are deprecated.

@@ -20,7 +20,9 @@ def fill(info: types_pb2.EngineInfo, config: Any) -> None:
     info.dtype = str(config.model_config.dtype).removeprefix("torch.")
     info.quantization = str(config.model_config.quantization or "")
     info.max_model_len = int(config.model_config.max_model_len)
-    info.max_num_seqs = int(config.scheduler_config.max_num_seqs)
+    # Each copy of the model has a scheduler of its own.
+    copies = int(getattr(parallel, "data_parallel_size", 1))
+    info.max_num_seqs = copies * int(config.scheduler_config.max_num_seqs)
     info.tensor_parallel = int(parallel.tensor_parallel_size)
     blocks = int(cache.num_gpu_blocks or 0)
     info.kv_cache_tokens = int(getattr(cache, "kv_cache_size_tokens", None) or blocks * int(cache.block_size or 0))

@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from typing import Final, cast
 
-from argo.errors import InvalidArgumentError, UnavailableError
+from argo.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
 from services.engine.coalesce import coalesced
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
 from services.engine.prompt_canary import LeakedPromptError
@@ -93,6 +93,7 @@ class FreeAnswer:
 
         Raises:
             EngineDeadError: The model is gone for good.
+            ResourceExhaustedError: The engine takes no more, and nothing was written yet.
         """
         request = self._request
         tokens = self._affordable(request.max_tokens)
@@ -142,6 +143,8 @@ class FreeAnswer:
             messages,
             dataclasses.replace(self._sampling, max_tokens=tokens, stop=STOPS),
             time_limit_s=self._deadline.left_s(),
+            # Where lengths are not fitted to the time, none is too short.
+            least_tokens=min(self._rules.least_tokens, tokens) if self._rules.fit_length else 1,
             kind="answer",
         )
         try:
@@ -156,6 +159,11 @@ class FreeAnswer:
                         break
         except EngineDeadError:
             raise
+        except ResourceExhaustedError:
+            if not self._written.text:
+                raise
+            # The short answer is there, and only its details are not.
+            self._fault = "the engine was full"
         except LeakedPromptError as error:
             _LOG.warning("an answer was withheld: %s", error)
             self._leaked, self._fault = True, "the model wrote of its instructions"

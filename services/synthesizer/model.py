@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from functools import lru_cache
 from typing import Final
 
-from argo.errors import InvalidArgumentError, UnavailableError
+from argo.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
 from argo.v1 import types_pb2
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
 from services.engine.profile import RoleSampling
@@ -122,6 +122,7 @@ class ModelEngine:
 
         Raises:
             UnavailableError: The model failed, or its time was up before a word of the note.
+            ResourceExhaustedError: The engine takes no more for now.
         """
         deadline = Deadline(time_limit_s, self._rules.time_margin_s)
         most = self._evidence_tokens(self._rules.note_tokens, [question, *options, focus.text])
@@ -139,7 +140,7 @@ class ModelEngine:
             verdict = await self._served.whole(self._verdict_request(asked, text, deadline.left_s()))
         except EngineDeadError:
             raise
-        except (UnavailableError, InvalidArgumentError) as error:
+        except (UnavailableError, InvalidArgumentError, ResourceExhaustedError) as error:
             _LOG.warning("a note has no verdict: %s", error)
             return Note(focus.id, text, 0.0, work)
         return Note(focus.id, text, _confidence(verdict), work.plus(verdict))
@@ -159,6 +160,8 @@ class ModelEngine:
 
         Raises:
             EngineDeadError: The model is gone for good, and this process with it.
+            ResourceExhaustedError: The engine takes no more for now, and nothing was written yet. The extractive answer
+                is not given in its place: whoever asked may know of a better one.
         """
         deadline = Deadline(request.time_limit_s, self._rules.time_margin_s)
         if (known := self._cache.find(request)) is not None:

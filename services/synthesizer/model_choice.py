@@ -59,6 +59,7 @@ async def choose(
     Raises:
         UnavailableError: The model failed.
         InvalidArgumentError: The prompt is too long for it.
+        ResourceExhaustedError: The engine takes no more for now.
     """
     orders = rotations(len(request.options), permutations)
     special = served.model.special_tokens

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from scripted_stack import PATIENCE_S, Stack, foci, kinds, refused
 
+from argo.admission import Admission, LateError, OccupancyMean, QueueFullError
 from argo.errors import ResourceExhaustedError
 from argo.metric import Metrics
 from argo.telemetry import Telemetry
 from argo.v1 import types_pb2
-from orchestrator.admission import Admission, LateError, OccupancyMean, QueueFullError
 
 QUESTION = "What is E2?"
 

@@ -8,8 +8,8 @@ import grpc
 import pytest
 from scripted_stack import PATIENCE_S, Stack, foci, kinds, passage, refused
 
-from argo.errors import NotReadyError
-from argo.v1 import orchestrator_pb2, types_pb2
+from argo.errors import NotReadyError, ResourceExhaustedError
+from argo.v1 import decomposer_pb2, orchestrator_pb2, types_pb2
 
 QUESTION = "What is E2?"
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -306,3 +306,70 @@ async def test_degradations_are_recorded_with_their_step(stack: Stack) -> None:
     assert [(entry.kind, entry.step) for entry in recorded.degradations] == [
         (types_pb2.DEGRADATION_KIND_PARTIAL_FAN_OUT, 1)
     ]
+
+
+FULL = ResourceExhaustedError("4 generations are running, the most that this engine takes", 0.5)
+
+
+async def test_a_decomposer_whose_engine_is_full_is_asked_for_the_rules_words(stack: Stack) -> None:
+    stack.decomposer.foci = foci("alpha", "beta")
+
+    async def full(request: decomposer_pb2.GenerateSubqueryRequest) -> None:
+        if not request.by_rules:
+            raise FULL
+
+    stack.decomposer.on_subquery = full
+    answer = await stack.answer(QUESTION, limits=orchestrator_pb2.AskLimits(max_steps=1))
+    asked = [(call.request.focus.id, call.request.by_rules) for call in stack.decomposer.of("GenerateSubquery")]
+    assert sorted(asked) == [("f1", False), ("f1", True), ("f2", False), ("f2", True)]
+    assert sorted(stack.retriever.searched) == sorted([QUESTION, "find alpha", "find beta"])
+    assert lost(answer) == ["DECOMPOSER"]
+    assert answer.degradations[0].detail == "the decomposer's engine was full; the rules worded the search"
+
+
+async def test_a_synthesizer_whose_engine_is_full_answers_without_it(stack: Stack) -> None:
+    async def full() -> None:
+        if stack.synthesizer.of("Synthesize")[-1].request.time_limit_ms != 1:
+            raise FULL
+
+    stack.synthesizer.on_synthesize = full
+    events = await stack.ask(QUESTION)
+    answer = events[-1].answer
+    # A millisecond is too little for any model: the synthesizer takes its extractive way.
+    first, second = (call.request for call in stack.synthesizer.of("Synthesize"))
+    assert (first.HasField("time_limit_ms"), second.time_limit_ms) == (False, 1)
+    assert lost(answer) == ["EXTRACTIVE"]
+    assert answer.degradations[0].detail == "the synthesizer's engine was full; the answer quotes the passages instead"
+    assert answer.text == "An answer [1]" and answer.citations
+    assert [hop.error for hop in answer.timing.hops if hop.name == "Synthesize"] == ["RESOURCE_EXHAUSTED", ""]
+
+
+async def test_a_synthesizer_that_refuses_that_too_leaves_the_best_passages_quoted(stack: Stack) -> None:
+    stack.synthesizer.fail["Synthesize"] = grpc.StatusCode.RESOURCE_EXHAUSTED
+    answer = await stack.answer(QUESTION)
+    assert len(stack.synthesizer.of("Synthesize")) == 2
+    assert lost(answer) == ["SYNTHESIZER"]
+
+
+async def test_a_note_that_was_refused_is_not_asked_for_again_at_once(peers: Stack) -> None:
+    await with_model(peers)
+    peers.decomposer.foci = foci("alpha", "beta")
+
+    async def full() -> None:
+        raise FULL
+
+    peers.synthesizer.on_reason = full
+    answer = await peers.answer(QUESTION, strategy="always_reason")
+    assert len(peers.synthesizer.of("Reason")) == 1
+    assert lost(answer) == ["REASON"]
+    assert answer.degradations[0].detail == "no note on f1 (RESOURCE_EXHAUSTED)"
+    assert answer.end_reason == orchestrator_pb2.END_REASON_DEGRADED
+
+
+async def test_a_full_engine_does_not_open_the_breaker(peers: Stack) -> None:
+    await peers.start_orchestrator(breaker_failures=1)
+    peers.synthesizer.fail["Synthesize"] = grpc.StatusCode.RESOURCE_EXHAUSTED
+    for _ in range(3):
+        await peers.answer(QUESTION)
+    # An open breaker would let none through: each question asked for the answer, and for the extractive one.
+    assert len(peers.synthesizer.of("Synthesize")) == 6

@@ -11,12 +11,12 @@ import pytest
 from scripted_stack import PATIENCE_S, Stack
 from test_orch_session_contract import Opener, opener, redis_url  # noqa: F401  (fixtures)
 
+from argo.admission import LateError, QueueFullError
 from argo.errors import NotFoundError, ResourceExhaustedError
 from argo.identity import Identity, Role, set_identity
 from argo.rpc import Caller, channel
 from argo.token import create
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc
-from orchestrator.admission import LateError, QueueFullError
 from orchestrator.session import SessionStatus
 from orchestrator.tenant import TenantQuota, TenantSessions
 

@@ -81,6 +81,14 @@ BOARD: Final = Dashboard(
                     ),
                 ),
                 lines(
+                    "Generations that were not begun",
+                    "ops",
+                    Query(
+                        rate(f"argo_engine_refused_total{{{_SERVED}}}", "service, kind, reason"),
+                        "{{service}} {{kind}} {{reason}}",
+                    ),
+                ),
+                lines(
                     "KV cache in use",
                     "percentunit",
                     Query('argo_engine_kv_cache_used_ratio{service=~"$service"}', "{{service}} {{instance}}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -154,3 +155,23 @@ async def test_replies_tell_what_came_from_the_cache_and_info_counts_it(serve: S
     assert replies[2].subquery == replies[0].subquery == _WORDED
     assert replies[2].usage == types_pb2.Usage() and not replies[2].timing.HasField("ttft_s")
     assert info.subquery_cache == types_pb2.CacheInfo(entries=2, most_entries=8, hits=1, misses=2)
+
+
+async def test_a_full_engine_refuses_at_once_and_the_rules_still_word_searches(serve: Serve) -> None:
+    async with serve(_script(tpot_s=0.05), max_running=1, max_queued=0) as stub:
+        first = stub.GenerateSubquery(_REQUEST)
+        await _until_running(stub)
+        with pytest.raises(grpc.aio.AioRpcError) as full:
+            await stub.GenerateSubquery(_REQUEST)
+        assert full.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert int(dict(full.value.trailing_metadata() or ())["argo-retry-after-ms"]) > 0
+        by_rules = decomposer_pb2.GenerateSubqueryRequest(by_rules=True)
+        by_rules.MergeFrom(_REQUEST)
+        assert (await stub.GenerateSubquery(by_rules)).subquery
+        assert (await first).subquery == _WORDED
+
+
+async def _until_running(stub: decomposer_pb2_grpc.DecomposerServiceStub) -> None:
+    async with asyncio.timeout(10):
+        while not (await stub.GetInfo(types_pb2.GetInfoRequest())).engine.unfinished:
+            await asyncio.sleep(0.005)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -34,12 +34,11 @@ class _Line:
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
 
-    async def reply(self, status: int, body: object) -> None:
+    async def reply(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
-        self._writer.write(
-            f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-            + data
-        )
+        head = {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}
+        lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        self._writer.write("\r\n".join(lines).encode() + data)
         await self._writer.drain()
 
     async def begin(self) -> None:
@@ -186,9 +185,9 @@ async def _failure(model: OpenAiModel, request: GenerationRequest) -> ArgoError:
     return error
 
 
-def _status(status: int, **error: Any) -> _Chat:
+def _status(status: int, headers: Mapping[str, str] | None = None, **error: Any) -> _Chat:
     async def chat(line: _Line, body: dict[str, Any]) -> None:
-        await line.reply(status, {"error": {"message": _SERVER_TEXT, **error}})
+        await line.reply(status, {"error": {"message": _SERVER_TEXT, **error}}, headers)
 
     return chat
 
@@ -509,6 +508,18 @@ async def test_statuses_become_domain_errors_without_the_servers_words(
     assert type(error) is kind
     assert str(status) in str(error)
     assert len(server.bodies) == 1, "tried again"
+
+
+@pytest.mark.parametrize(
+    ("said", "after_s"), [("3", 3.0), (None, None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("9" * 400, None)]
+)
+async def test_a_server_that_is_full_says_when_to_come_back(
+    server: _Server, started: Started, said: str | None, after_s: float | None
+) -> None:
+    server.chat = _status(429, headers={"Retry-After": said} if said else {})
+    error = await _failure(await started(), _request())
+    assert isinstance(error, ResourceExhaustedError)
+    assert error.retry_after_s == after_s
 
 
 @pytest.mark.parametrize("status", [401, 403])

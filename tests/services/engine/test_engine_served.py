@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.engine.port import Generated, GenerationTiming
-from services.engine.served import RunningPace
+from services.engine.running_pace import RunningPace
 from services.engine.warm_up import Pace
 
 _ALONE = Pace(0.1, 0.01)

@@ -10,7 +10,8 @@ from argo.v1 import types_pb2
 from services.engine.canary import WatchedModel
 from services.engine.port import Generated, GenerationRequest, GenerationTiming, LanguageModel
 from services.engine.profile import RoleSampling
-from services.engine.served import RunningPace, ServedModel
+from services.engine.running_pace import RunningPace
+from services.engine.served import ServedModel
 from services.engine.settings import EngineSettings
 from services.engine.warm_up import Pace
 from services.lexicon.glossary import load_glossary

@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synth_model_fake import DU, FREE, RU, TIMING, FakeModel, engine, extractive, prompt, synthesized
+from synth_model_fake import CHOICE, DU, FREE, RU, TIMING, FakeModel, engine, extractive, prompt, synthesized
 
-from argo.errors import InvalidArgumentError, UnavailableError
+from argo.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
 from services.engine.port import EngineDeadError
 from services.engine.warm_up import Pace
 from services.synthesizer.engine import Focus, Note, SynthesisRequest
@@ -295,3 +295,30 @@ def test_whatever_a_model_writes_the_deltas_are_the_text_and_each_number_is_expl
         assert all(part in texts[one.passage_id] for part in one.quote.split(" \N{HORIZONTAL ELLIPSIS} "))
     if fails:
         assert answer.degradation or answer.abstained
+
+
+FULL = ResourceExhaustedError("4 generations are running, the most that this engine takes", 0.5)
+
+
+async def test_a_full_engine_is_told_to_whoever_asked() -> None:
+    under_test = engine(FakeModel([FULL]))
+    with pytest.raises(ResourceExhaustedError) as error:
+        await synthesized(under_test, FREE)
+    assert error.value.retry_after_s == 0.5
+    with pytest.raises(ResourceExhaustedError):
+        await synthesized(under_test, CHOICE)
+
+
+async def test_a_short_answer_whose_details_were_refused_stays_and_says_so() -> None:
+    model = FakeModel(["RLC and MAC [1].", FULL])
+    _, answer = await synthesized(engine(model, ModelRules(draft_tokens=20)), FREE)
+    assert answer.text == "RLC and MAC [1]."
+    assert answer.degradation == "the answer ends early: the engine was full"
+
+
+async def test_an_answer_for_whose_least_length_no_time_is_left_is_not_begun() -> None:
+    model = FakeModel(["RLC and MAC [1]."])
+    await synthesized(engine(model, ModelRules(least_tokens=30)), replace(FREE, max_tokens=50))
+    await synthesized(engine(model, ModelRules(least_tokens=30)), replace(FREE, max_tokens=20))
+    await synthesized(engine(model, ModelRules(least_tokens=30, fit_length=False)), FREE)
+    assert [request.least_tokens for request in model.requests] == [30, 20, 1]

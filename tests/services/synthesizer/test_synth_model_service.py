@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc
+import grpc.aio
 import pytest
 
 from argo.rpc import channel
@@ -34,6 +37,7 @@ _SCRIPT = {
     "max_num_seqs": 8,
     "rules": [
         {"kind": "answer", "match": "price", "text": "NOT FOUND"},
+        {"kind": "answer", "match": "at length", "text": "word " * 200},
         {"kind": "answer", "text": "The O-DU hosts RLC and MAC [1] and more [5]."},
         {"kind": "note", "text": "RLC and MAC [1]."},
     ],
@@ -44,7 +48,7 @@ _SCRIPT = {
 def settings(tmp_path: Path) -> SynthesizerSettings:
     script = tmp_path / "script.json"
     script.write_text(json.dumps(_SCRIPT), encoding="utf-8")
-    return SynthesizerSettings(port=0, engine="scripted", script=script, expected_batch=2)
+    return SynthesizerSettings(port=0, engine="scripted", script=script, expected_batch=2, max_running=1, max_queued=1)
 
 
 @pytest.fixture
@@ -115,6 +119,21 @@ async def test_too_short_a_time_limit_is_flagged_as_extractive(
     assert answer.degradation.kind == types_pb2.DEGRADATION_KIND_EXTRACTIVE
     assert "left for a model" in answer.degradation.detail
     assert answer.citations[0].passage_id == "p1"
+
+
+async def test_a_full_engine_refuses_at_once_with_a_hint(
+    stub: synthesizer_pb2_grpc.SynthesizerServiceStub,
+) -> None:
+    asked = synthesizer_pb2.SynthesizeRequest(question="Say at length: what does the O-DU host?", evidence=[_PASSAGE])
+    ended = await asyncio.gather(*[_answer(stub, asked) for _ in range(5)], return_exceptions=True)
+    # One runs and one waits. An answer of 200 words takes 209 ms, far longer than the five calls take to arrive.
+    refused = [each for each in ended if isinstance(each, grpc.aio.AioRpcError)]
+    assert len(refused) == 3
+    for each in refused:
+        assert each.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert int(dict(each.trailing_metadata() or ())["argo-retry-after-ms"]) > 0
+    info = await stub.GetInfo(types_pb2.GetInfoRequest())
+    assert (info.engine.max_running, info.engine.max_queued, info.engine.unfinished) == (1, 1, 0)
 
 
 async def test_info_tells_engine_profile_pace_and_switches(stub: synthesizer_pb2_grpc.SynthesizerServiceStub) -> None:

@@ -1,8 +1,9 @@
-"""Admission: which questions are answered now, which wait for their turn, and which are refused at once.
+"""Admission: what is begun now, what waits for its turn, and what is refused at once.
 
-So many questions run at once; so many more wait, the one whose time runs out first at the front. One that could not be
-answered any more by the time its turn is expected is not let wait for it, and one whose time has run out while it
-waited is refused then: whoever is told early can go elsewhere, and no work is spent on an answer that comes too late.
+An orchestrator takes in questions so, and an engine generations. So many run at once; so many more wait, the one whose
+time runs out first at the front. One that could not be answered any more by the time its turn is expected is not let
+wait for it, and one whose time has run out while it waited is refused then: whoever is told early can go elsewhere, and
+no work is spent on an answer that comes too late.
 """
 
 from __future__ import annotations
@@ -20,40 +21,49 @@ from argo.errors import ResourceExhaustedError
 __all__ = ["Admission", "LateError", "OccupancyMean", "QueueFullError"]
 
 _UNMEASURED_RETRY_S: Final = 1.0
-"""Hint before the first question has ended: its budget by default."""
+"""Hint before the first place was given back: the budget of a question by default."""
 _WEIGHT: Final = 0.1
-"""Of the newest question in the running mean, which so follows a change of load within some tens of questions."""
+"""Of the newest stay in the running mean, which so follows a change of load within some tens of them."""
 
 
 class QueueFullError(ResourceExhaustedError):
-    """As many questions run and wait as may."""
+    """As many run and wait as may."""
 
 
 class LateError(ResourceExhaustedError):
-    """The question's turn would come, or has come, too late for any answer."""
+    """Its turn would come, or has come, too late for any answer."""
 
 
 class OccupancyMean:
-    """Running mean of the seconds for which a question holds its place."""
+    """Running mean of the seconds for which a place is held."""
 
     def __init__(self) -> None:
         self.mean_s: float | None = None
 
     def add(self, held_s: float) -> None:
-        """Take in a question that has left."""
+        """Take in a stay that has ended."""
         self.mean_s = held_s if self.mean_s is None else self.mean_s + _WEIGHT * (held_s - self.mean_s)
 
 
 class Admission:
-    """The places of an orchestrator, and the queue in front of them.
+    """The places of an orchestrator or an engine, and the queue in front of them.
 
     Args:
-        most_running: Questions answered at once.
-        most_queued: Questions that wait besides; 0 for no queue.
-        held: For how long questions have held their places so far; None for not known yet.
+        most_running: Places.
+        most_queued: How many wait besides; 0 for no queue.
+        held: For how long places have been held so far; None for not known yet.
+        of: What takes the places, and who gives them, for messages.
     """
 
-    def __init__(self, most_running: int, most_queued: int, held: OccupancyMean | None = None) -> None:
+    def __init__(
+        self,
+        most_running: int,
+        most_queued: int,
+        held: OccupancyMean | None = None,
+        *,
+        of: tuple[str, str] = ("questions", "this orchestrator"),
+    ) -> None:
+        self._guests, self._host = of
         self._most_running = most_running
         self._most_queued = most_queued
         self._arrivals = itertools.count()
@@ -61,11 +71,11 @@ class Admission:
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._held = OccupancyMean() if held is None else held
         self.running = 0
-        """Questions that hold a place."""
+        """How many hold a place."""
 
     @property
     def queued(self) -> int:
-        """Questions that wait for a place."""
+        """How many wait for a place."""
         return len(self._waiting)
 
     @contextlib.asynccontextmanager
@@ -96,7 +106,7 @@ class Admission:
             self._leave()
 
     def _wait_s(self, ahead: int) -> float | None:
-        """Seconds until a place is expected behind that many; None before any question has left.
+        """Seconds until a place is expected behind that many; None before any was given back.
 
         With every place taken, one comes free each mean / places seconds.
         """
@@ -113,7 +123,7 @@ class Admission:
             after_s = self._retry_after_s()
             waiting = f" and {self.queued} wait" if self._most_queued else ""
             raise QueueFullError(
-                f"{self.running} questions are running{waiting}, the most that this orchestrator takes;"
+                f"{self.running} {self._guests} are running{waiting}, the most that {self._host} takes;"
                 f" try again in {after_s:.2f} s",
                 after_s,
             )
