@@ -92,6 +92,12 @@ class UnavailableError(ArgoError):
 
     code = grpc.StatusCode.UNAVAILABLE
 
+    def __init__(self, message: str, *, connection_lost: bool = False) -> None:
+        super().__init__(message)
+        self.connection_lost = connection_lost
+        """Whether the connection broke under the call once some of its reply had come, after which gRPC repeats nothing
+        (gRFC A6, "When retries are valid")."""
+
 
 class DeadlineExceededError(ArgoError, TimeoutError):
     """The call's deadline passed before its reply."""

@@ -40,7 +40,6 @@ from argo.tls import RotatingChannel, TlsFiles
 
 __all__ = [
     "Caller",
-    "ConnectionLostError",
     "ErrorInterceptor",
     "Stopwatch",
     "channel",
@@ -70,13 +69,6 @@ be tried on another; half of the tokens may be spent so before gRPC stops trying
 _SINGLE_RETRIES: Final = {"maxTokens": 20, "tokenRatio": 0.1}
 """One that has no other beside it is seldom back within the backoff: ten failed attempts, and each is tried once only
 until a hundred calls have succeeded."""
-
-
-class ConnectionLostError(UnavailableError):
-    """The connection broke under a call, and gRPC did not repeat it: something of the reply had come.
-
-    Source: gRFC A6, "When retries are valid".
-    """
 
 
 def _service_config(*, by_health: bool) -> str:
@@ -186,8 +178,8 @@ def error_from_rpc(error: grpc.aio.AioRpcError, method: str, target: str, timeou
         return DeadlineExceededError(f"{method} did not finish by its deadline ({bound})")
     if cls is UnavailableError and not _said_by_argo(error):
         _, refused, cause = details.rpartition("last error: ")
-        unavailable = UnavailableError if refused else ConnectionLostError
-        return unavailable(f"{method} could not reach {target}: {cause.removeprefix('UNKNOWN: ')}")
+        message = f"{method} could not reach {target}: {cause.removeprefix('UNKNOWN: ')}"
+        return UnavailableError(message, connection_lost=not refused)
     if cls is ResourceExhaustedError and "message larger than max" in details:
         direction = "request" if details.startswith(("Sent", "CLIENT: Sent", "SERVER: Received")) else "reply"
         bound_bytes = limits.REQUEST_BYTES if direction == "request" else limits.REPLY_BYTES

@@ -19,7 +19,7 @@ from argo.errors import (
     UnavailableError,
 )
 from argo.replica import Replicas
-from argo.rpc import Caller, ConnectionLostError
+from argo.rpc import Caller
 from argo.target import check_target, is_replicated
 from argo.telemetry import Telemetry
 from argo.v1 import (
@@ -224,9 +224,9 @@ class Peers:
         start_s = hops.now_s()
         try:
             reply = await self._once(caller, service, name, stub, request, timeout_s, hops, step)
-        except ConnectionLostError:
+        except UnavailableError as error:
             left_s = timeout_s - (hops.now_s() - start_s)
-            if left_s <= 0 or not self._repeats[service].take():
+            if not error.connection_lost or left_s <= 0 or not self._repeats[service].take():
                 raise
             reply = await self._once(caller, service, name, stub, request, left_s, hops, step)
         self._repeats[service].earn()

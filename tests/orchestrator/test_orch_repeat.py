@@ -46,3 +46,9 @@ async def test_an_answer_that_has_begun_is_not_written_once_more(stack: Stack) -
     answer = await stack.answer()
     assert [lost.kind for lost in answer.degradations] == [types_pb2.DEGRADATION_KIND_SYNTHESIZER]
     assert len(stack.synthesizer.of("Synthesize")) == 1
+
+
+async def test_a_call_that_reaches_nobody_is_left_to_the_retries_of_grpc(stack: Stack) -> None:
+    await stack.stop("decomposer")
+    answer = await stack.answer()
+    assert [hop.error for hop in answer.timing.hops if hop.name == "PlanFoci"] == ["UNAVAILABLE"]
