@@ -14,7 +14,7 @@ import math
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -25,6 +25,7 @@ from argo import limits
 from argo.errors import (
     ArgoError,
     DeadlineExceededError,
+    InternalError,
     InvalidArgumentError,
     ResourceExhaustedError,
     UnavailableError,
@@ -32,8 +33,8 @@ from argo.errors import (
 )
 from argo.guard import Guard, forwarded_tenant
 from argo.identity import TENANT_KEY, current_tenant, set_identity
-from argo.server_metric import CallTimes, measured_streaming, measured_unary
-from argo.server_span import traced_streaming, traced_unary
+from argo.server_metric import CallTimes, measured
+from argo.server_span import traced
 from argo.target import addresses, grpc_name, is_replicated
 from argo.telemetry import Telemetry, tracer
 from argo.tls import RotatingChannel, TlsFiles
@@ -61,6 +62,15 @@ _RETRY_AFTER: Final = "argo-retry-after-ms"
 """Trailing metadata on RESOURCE_EXHAUSTED: when trying again makes sense."""
 _MARGIN_S: Final = 0.005
 """Taken off a deadline at each hop, so that the inner call ends before the outer one."""
+_PARTING_S: Final = 5.0
+"""Longest wait for a caller to send the rest of a call that is refused, and to take its status."""
+_MAKERS: Final = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+"""By whether requests and replies are streams."""
 
 
 _REPLICA_RETRIES: Final = {"maxTokens": 1000, "tokenRatio": 1}
@@ -404,69 +414,44 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _wrap(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
-        behaviour: Any
-        make: Any
-        if handler.response_streaming:
-            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            behaviour = self._streaming(_checked(behaviour, handler), method)
-            if self._times is not None:
-                behaviour = measured_streaming(behaviour, method, self._times)
-            if self._telemetry is not None:
-                behaviour = traced_streaming(behaviour, method, self._telemetry.tracer)
-        else:
-            behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-            make = (
-                grpc.stream_unary_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_unary_rpc_method_handler
-            )
-            behaviour = self._unary(_checked(behaviour, handler), method)
-            if self._times is not None:
-                behaviour = measured_unary(behaviour, method, self._times)
-            if self._telemetry is not None:
-                behaviour = traced_unary(behaviour, method, self._telemetry.tracer)
+        behaviour: Any = self._edge(handler, method)
+        if self._times is not None:
+            behaviour = measured(behaviour, method, self._times)
+        if self._telemetry is not None:
+            behaviour = traced(behaviour, method, self._telemetry.tracer)
+        make: Any = _MAKERS[bool(handler.request_streaming), bool(handler.response_streaming)]
         return cast(
             "grpc.RpcMethodHandler[Any, Any]",
-            make(
-                behaviour,
-                request_deserializer=_safe(handler.request_deserializer),
-                response_serializer=handler.response_serializer,
-            ),
+            make(behaviour, request_deserializer=_safe(handler.request_deserializer), response_serializer=None),
         )
 
-    def _unary(self, behaviour: Any, method: str) -> Any:
+    def _edge(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> Any:
+        """One coroutine for all four kinds of handler, which returns its reply's bytes, or writes those of each reply.
+
+        gRPC would iterate a generator itself, and what happens while it sends would then happen outside of it: a reader
+        that stands still, and a reply that cannot be sent.
+        """
+        answer = _answering(handler)
+
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            clock = asyncio.timeout(self._default_deadline_s)
-            watch = Stopwatch()
-            with self._counted():
-                try:
-                    self._admit(context, method)
-                    # gRPC cancels the handler when a caller's own deadline passes; only its absence needs our clock.
-                    if context.time_remaining() is not None:
-                        return _timed(await behaviour(request, context), watch)
-                    async with clock:
-                        return _timed(await behaviour(request, context), watch)
-                except Exception as error:
-                    await self._abort(self._blamed(error, clock), context, method)
-
-        return handle
-
-    def _streaming(self, behaviour: Any, method: str) -> Any:
-        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            # gRPC cancels the handler when a caller's own deadline passes; only its absence needs our clock.
             clock = asyncio.timeout(self._default_deadline_s if context.time_remaining() is None else None)
             with self._counted():
                 try:
-                    self._admit(context, method)
-                    async with clock, contextlib.aclosing(behaviour(request, context)) as replies:
-                        async for reply in replies:
-                            yield reply
+                    async with clock:
+                        self._admit(context, method)
+                        return await answer(request, context)
+                except asyncio.CancelledError as error:
+                    task = asyncio.current_task()
+                    if task is None or task.cancelling():
+                        raise
+                    # Nobody has cancelled the call. gRPC would think so, and leave the caller without a status.
+                    await self._abort(error, context, method)
                 except Exception as error:
-                    await self._abort(self._blamed(error, clock), context, method)
+                    blamed = self._blamed(error, clock)
+                    if handler.request_streaming and not clock.expired():
+                        await _hear_out(request)
+                    await self._abort(blamed, context, method)
 
         return handle
 
@@ -484,14 +469,18 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             f"no deadline was set, and the server's own of {self._default_deadline_s:g} s passed"
         )
 
-    async def _abort(self, error: Exception, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
-        if isinstance(error, ArgoError):
-            await context.abort(error.code, error.message, _trailers(error))
+    async def _abort(self, error: BaseException, context: grpc.aio.ServicerContext[Any, Any], method: str) -> NoReturn:
         if isinstance(error, grpc.aio.AbortError | grpc.aio.UsageError):
             raise error
-        reference = secrets.token_hex(4)
-        _LOG.error("%s failed, reference %s", method, reference, exc_info=error)
-        await context.abort(grpc.StatusCode.INTERNAL, f"internal error, reference {reference}")
+        if not isinstance(error, ArgoError):
+            reference = secrets.token_hex(4)
+            _LOG.error("%s failed, reference %s", method, reference, exc_info=error)
+            error = InternalError(f"internal error, reference {reference}")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PARTING_S):
+                await context.abort(error.code, error.message, _trailers(error))
+        # What was written before it has not been taken, and the status waits behind that. gRPC knows it by now.
+        raise asyncio.CancelledError
 
 
 def _trailers(error: ArgoError) -> tuple[tuple[str, str], ...]:
@@ -519,8 +508,27 @@ def _safe(deserialise: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] 
     return safe
 
 
-def _checked(behaviour: Any, handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
-    """A handler that is not called with a message that is none."""
+async def _hear_out(requests: AsyncIterator[Any]) -> None:
+    """Read what a caller still sends, so that a status never overtakes its sending.
+
+    The client of grpc.aio makes "INTERNAL: Internal error from Core" of one that does.
+
+    Source: grpc issue 36066.
+    """
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(_PARTING_S):
+            async for _ in requests:
+                pass
+
+
+def _answering(handler: grpc.RpcMethodHandler[Any, Any]) -> Callable[..., Awaitable[bytes | None]]:
+    """A method's handler, between messages that are the method's own and bytes."""
+    behaviour: Any = next(
+        behaviour
+        for behaviour in (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+        if behaviour is not None
+    )
+    serialise: Any = handler.response_serializer
 
     def check(request: Any) -> Any:
         if isinstance(request, _Malformed):
@@ -531,10 +539,17 @@ def _checked(behaviour: Any, handler: grpc.RpcMethodHandler[Any, Any]) -> Any:
         async for request in requests:
             yield check(request)
 
-    def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        return behaviour(check_each(request) if handler.request_streaming else check(request), context)
+    async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
+        watch = Stopwatch()
+        begun = behaviour(check_each(request) if handler.request_streaming else check(request), context)
+        if not handler.response_streaming:
+            return cast("bytes", serialise(_timed(await begun, watch)))
+        async with contextlib.aclosing(begun) as replies:
+            async for reply in replies:
+                await context.write(serialise(reply))
+        return None
 
-    return call
+    return answer
 
 
 def _timed(reply: Any, watch: Stopwatch) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
@@ -16,7 +15,7 @@ from argo.server_span import status_name
 if TYPE_CHECKING:
     from prometheus_client import Histogram
 
-__all__ = ["CallTimes", "measured_streaming", "measured_unary"]
+__all__ = ["CallTimes", "measured"]
 
 _ServicerContext = grpc.aio.ServicerContext[Any, Any]
 
@@ -58,8 +57,8 @@ class CallTimes:
         known.observe(seconds)
 
 
-def measured_unary(behaviour: Callable[..., Any], method: str, times: CallTimes) -> Any:
-    """Wrap a handler with one reply.
+def measured(behaviour: Callable[..., Any], method: str, times: CallTimes) -> Any:
+    """Wrap a handler.
 
     Args:
         behaviour: The handler; raises whatever ends the call, after it has set its status.
@@ -73,28 +72,6 @@ def measured_unary(behaviour: Callable[..., Any], method: str, times: CallTimes)
         try:
             return await behaviour(request, context)
         except asyncio.CancelledError:
-            status = "CANCELLED"
-            raise
-        except BaseException:
-            status = status_name(context)
-            raise
-        finally:
-            times.note(name, status, time.perf_counter() - started)
-
-    return handle
-
-
-def measured_streaming(behaviour: Callable[..., Any], method: str, times: CallTimes) -> Any:
-    """Wrap a handler with a stream of replies; the arguments are those of :func:`measured_unary`."""
-    name = method[1:]
-
-    async def handle(request: Any, context: _ServicerContext) -> AsyncIterator[Any]:
-        started, status = time.perf_counter(), "OK"
-        try:
-            async with aclosing(behaviour(request, context)) as replies:
-                async for reply in replies:
-                    yield reply
-        except (asyncio.CancelledError, GeneratorExit):
             status = "CANCELLED"
             raise
         except BaseException:

@@ -7,9 +7,9 @@ question), keeps a context attached while a stream waits for its reader, and tak
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from typing import Any, Final
 
 import grpc
@@ -19,7 +19,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-__all__ = ["status_name", "traced_streaming", "traced_unary"]
+__all__ = ["status_name", "traced"]
 
 _STATUS_CODE: Final = "rpc.grpc.status_code"
 _SERVER_FAULTS: Final = frozenset(
@@ -38,7 +38,6 @@ _SERVER_FAULTS: Final = frozenset(
 Source: OpenTelemetry semantic conventions for gRPC, "gRPC status".
 """
 _NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
-_END: Final = object()
 _ServicerContext = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -58,7 +57,7 @@ def _span(method: str, tracer: trace.Tracer, fields: AbstractSet[str], call: _Se
     try:
         yield trace.set_span_in_context(span, parent)
         span.set_attribute(_STATUS_CODE, 0)
-    except (asyncio.CancelledError, GeneratorExit):
+    except asyncio.CancelledError:
         span.set_attribute(_STATUS_CODE, grpc.StatusCode.CANCELLED.value[0])
         raise
     except BaseException:
@@ -83,8 +82,8 @@ def status_name(call: _ServicerContext) -> str:
     return _NAMES[_code_number(call)]
 
 
-def traced_unary(behaviour: Any, method: str, tracer: trace.Tracer) -> Any:
-    """Wrap a handler with one reply.
+def traced(behaviour: Any, method: str, tracer: trace.Tracer) -> Any:
+    """Wrap a handler.
 
     Args:
         behaviour: The handler; raises whatever ends the call, after it has set its status.
@@ -100,26 +99,5 @@ def traced_unary(behaviour: Any, method: str, tracer: trace.Tracer) -> Any:
                 return await behaviour(request, context)
             finally:
                 active.detach(token)
-
-    return handle
-
-
-def traced_streaming(behaviour: Any, method: str, tracer: trace.Tracer) -> Any:
-    """Wrap a handler with a stream of replies; the arguments are those of :func:`traced_unary`."""
-    fields = propagate.get_global_textmap().fields
-
-    async def handle(request: Any, context: _ServicerContext) -> AsyncIterator[Any]:
-        with _span(method, tracer, fields, context) as within:
-            async with aclosing(behaviour(request, context)) as replies:
-                while True:
-                    # Attached only while the handler runs: a stream whose reader leaves is closed from another task.
-                    token = active.attach(within)
-                    try:
-                        reply = await anext(replies, _END)
-                    finally:
-                        active.detach(token)
-                    if reply is _END:
-                        return
-                    yield reply
 
     return handle

@@ -49,6 +49,9 @@ class Probe(decomposer_pb2_grpc.DecomposerServiceServicer, retriever_pb2_grpc.Re
         self.metadata: dict[str, str] = {}
         self.slow = False
         self.reply_bytes = 0
+        self.reply: Any = None
+        self.heard = 0
+        self.closed, self.refused = asyncio.Event(), asyncio.Event()
 
     async def PlanFoci(self, request: Any, context: Any) -> decomposer_pb2.PlanFociResponse:
         self.calls += 1
@@ -57,12 +60,26 @@ class Probe(decomposer_pb2_grpc.DecomposerServiceServicer, retriever_pb2_grpc.Re
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
+        if self.reply is not None:
+            return self.reply
         return decomposer_pb2.PlanFociResponse(foci=[types_pb2.Focus(id="f1", text="x" * self.reply_bytes)])
 
-    async def ListDocuments(self, request: Any, context: Any) -> AsyncIterator[retriever_pb2.Document]:
+    async def Ingest(self, request_iterator: Any, context: Any) -> retriever_pb2.IngestResponse:
         self.calls += 1
-        for number in range(self.after):
-            yield retriever_pb2.Document(source=str(number))
+        async for _ in request_iterator:
+            self.heard += 1
+            if self.error is not None:
+                self.refused.set()
+                raise self.error
+        return retriever_pb2.IngestResponse()
+
+    async def ListDocuments(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self.calls += 1
+        try:
+            for number in range(self.after):
+                yield self.reply or retriever_pb2.Document(source=str(number), content_hash="x" * self.reply_bytes)
+        finally:
+            self.closed.set()
         if self.slow:
             await asyncio.Event().wait()
         if self.error is not None:
@@ -149,6 +166,71 @@ async def test_a_bug_arrives_as_a_reference_and_nothing_of_the_inside(
     assert found is not None
     record = next(record for record in caplog.records if found[1] in record.getMessage())
     assert record.exc_info is not None and SECRET in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+async def test_a_cancellation_that_nobody_asked_for_is_a_bug_like_any_other(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # gRPC takes it for the caller's leaving, and would send no status at all.
+    probe = Probe()
+    probe.error = asyncio.CancelledError()  # type: ignore[assignment]
+    async with serving(added(probe)) as target, Calls(target) as calls:
+        with caplog.at_level(logging.ERROR, "argo.rpc"), pytest.raises(InternalError, match="reference"):
+            await (calls.unary() if kind == "unary" else calls.stream())
+
+
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+async def test_a_reply_that_is_no_message_is_a_bug_like_any_other(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    probe = Probe()
+    probe.reply, probe.after = SECRET, 1
+    async with serving(added(probe)) as target, Calls(target) as calls:
+        with caplog.at_level(logging.ERROR, "argo.rpc"), pytest.raises(InternalError, match="reference"):
+            await (calls.unary() if kind == "unary" else calls.stream())
+
+
+async def test_a_refusal_never_overtakes_what_its_caller_still_sends() -> None:
+    # The client of grpc.aio makes INTERNAL of one that does (grpc issue 36066).
+    probe = Probe()
+    probe.error = InvalidArgumentError("source must not be empty, got ''")
+    async with serving(added(probe)) as target, Calls(target) as calls:
+        stub: Any = retriever_pb2_grpc.RetrieverServiceStub(calls.caller.channel)
+        call = stub.Ingest(timeout=5.0)
+        await call.write(retriever_pb2.IngestRequest(data=b"refused"))
+        await probe.refused.wait()
+        for _ in range(64):
+            await call.write(retriever_pb2.IngestRequest(data=b"x" * 65_536))
+        await call.done_writing()
+        with pytest.raises(grpc.aio.AioRpcError, match="source must not be empty") as caught:
+            await call
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert probe.heard == 1
+
+
+async def test_a_client_stream_that_never_ends_ends_with_the_servers_deadline() -> None:
+    probe = Probe()
+    async with serving(added(probe), default_deadline_s=0.1) as target, Calls(target) as calls:
+        stub: Any = retriever_pb2_grpc.RetrieverServiceStub(calls.caller.channel)
+        call = stub.Ingest()
+        await call.write(retriever_pb2.IngestRequest())
+        with pytest.raises(grpc.aio.AioRpcError, match=r"the server's own of 0\.1 s"):
+            await asyncio.wait_for(call, 5.0)
+
+
+async def test_a_reader_that_stands_still_for_longer_than_the_servers_deadline_hears_of_it() -> None:
+    probe = Probe()
+    probe.after, probe.reply_bytes = 1_000, 65_536
+    async with serving(added(probe), default_deadline_s=0.1) as target, Calls(target) as calls:
+        stub: Any = retriever_pb2_grpc.RetrieverServiceStub(calls.caller.channel)
+        call = stub.ListDocuments(retriever_pb2.ListDocumentsRequest())
+        async with asyncio.timeout(5.0):
+            first = await call.read()
+            await probe.closed.wait()
+            # What was on its way comes first.
+            with pytest.raises(grpc.aio.AioRpcError, match=r"the server's own of 0\.1 s"):
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+    assert first.source == "0"
 
 
 async def test_an_error_in_mid_stream_comes_after_what_was_sent() -> None:
