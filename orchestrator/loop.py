@@ -7,10 +7,8 @@ action is chosen: the policy does.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from opentelemetry import trace
 
@@ -27,6 +25,7 @@ from orchestrator.policy import Decision, Policy, PolicyState
 from orchestrator.policy_book import PolicyBook
 from orchestrator.progress import ProgressTracker, StepOutcome
 from orchestrator.question import Question
+from orchestrator.recorder import Recorder
 from orchestrator.session import SessionRecord, SessionStore
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.solved import SolvedProcess
@@ -69,16 +68,14 @@ class QuestionLoop:
         self._settings = settings
         self._book = book
         self._peers = peers
-        self._store = store
         self._telemetry = telemetry
-        self._emit = emit
+        self._recorder = Recorder(question.session_id, store, emit)
         self._hops = HopLog(question.arrived_at)
         self._first_delta_s: float | None = None
         self._decomposer_lost = False
         self._retriever_lost = False
         self._retriever_fault = ""
         self._engine_full = False
-        self._writes: list[asyncio.Task[None]] = []
 
     async def run(self, recorded: SessionRecord | None = None) -> orchestrator_pb2.Answer:
         """Answer the question, from its last recorded step where there is one.
@@ -89,27 +86,11 @@ class QuestionLoop:
         """
         try:
             answer = await self._run(recorded)
-            await self._recorded()
+            await self._recorder.written()
             return answer
         finally:
             # Whatever ended the question, what it recorded is in the file before its end is.
-            if self._writes:
-                await asyncio.wait(self._writes)
-
-    def _record(self, write: Coroutine[Any, Any, None]) -> None:
-        """Begin to write; the question goes on meanwhile."""
-        self._writes.append(asyncio.create_task(write))
-
-    async def _recorded(self) -> None:
-        """Wait for what was begun to be written; raises what a write raised."""
-        if not self._writes:
-            return
-        # Not gather, which would cancel the writes with the question.
-        await asyncio.wait(self._writes)
-        writes, self._writes = self._writes, []
-        for error in [write.exception() for write in writes]:
-            if error is not None:
-                raise error
+            await self._recorder.ended()
 
     async def _run(self, recorded: SessionRecord | None) -> orchestrator_pb2.Answer:
         plan = await self._plan(recorded)
@@ -131,7 +112,7 @@ class QuestionLoop:
         # A decomposer that hangs must leave time for a search.
         timeout_s = self._call_timeout_s(self._book.times.least_answer_s(self._question.mode)) / 2
         plan = await plan_question(self._question, self._peers, self._hops, max(timeout_s, _SHORTEST_CALL_S))
-        self._record(self._store.plan(self._question.session_id, plan))
+        self._recorder.plan(plan)
         return plan
 
     def _state(
@@ -183,7 +164,7 @@ class QuestionLoop:
                 **self._telemetry.text(question.text),
             }
         )
-        self._emit(orchestrator_pb2.AskEvent(policy=event))
+        self._recorder.tell(orchestrator_pb2.AskEvent(policy=event))
 
     async def _steps(self, state: QuestionState, policy: Policy) -> orchestrator_pb2.EndReason:
         can_reason = policy.solved.reason_available
@@ -232,7 +213,7 @@ class QuestionLoop:
     ) -> None:
         index = len(state.steps) + 1
         if index > 1:
-            await self._recorded()
+            await self._recorder.written()
         fan_out = decision.action.fan_out if kind is ActionKind.RETRIEVE else 1
         foci = state.ready_foci()[:fan_out]
         started_s = self._hops.now_s()
@@ -245,14 +226,14 @@ class QuestionLoop:
             action_values=action_values(decision.action_value.items()),
             reason=decision.reason,
         )
-        self._emit(orchestrator_pb2.AskEvent(step_started=started))
+        self._recorder.tell(orchestrator_pb2.AskEvent(step_started=started))
         times = policy.solved.times
         runner = StepRunner(
             self._question,
             state,
             self._peers,
             self._hops,
-            self._emit,
+            self._recorder.tell,
             lambda: self._call_timeout_s(decision.answer_s),
             times.rules_s(decision.action) or times.action_s(decision.action),
             use_decomposer=not self._decomposer_lost,
@@ -265,7 +246,7 @@ class QuestionLoop:
                 result = await runner.reason(index, foci[0])
                 self._engine_full = result.fault == ResourceExhaustedError.code.name
             record = self._finish_step(state, policy.solved.tracker, started, result, kind, started_s)
-            self._record(self._store.step(self._question.session_id, record))
+            self._recorder.step(record)
             span.set_attributes(
                 {
                     names.PROGRESS_AFTER: record.finished.progress_after,
@@ -276,7 +257,6 @@ class QuestionLoop:
         state.record(record)
         state.degradations.extend(record.degradations)
         state.add_usage(record.usage)
-        self._emit(orchestrator_pb2.AskEvent(step_finished=record.finished))
 
     def _note_losses(self, state: QuestionState, result: StepResult, index: int) -> None:
         if result.attempted and result.failed == result.attempted:
@@ -352,7 +332,7 @@ class QuestionLoop:
     def _on_delta(self, delta: str) -> None:
         if self._first_delta_s is None:
             self._first_delta_s = self._hops.now_s()
-        self._emit(orchestrator_pb2.AskEvent(answer_delta=delta))
+        self._recorder.tell(orchestrator_pb2.AskEvent(answer_delta=delta))
 
 
 def _step_attributes(started: orchestrator_pb2.StepStarted, fan_out: int) -> dict[str, str | int | float]:
