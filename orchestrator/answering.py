@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any
 
 from opentelemetry import trace
 
@@ -16,10 +18,12 @@ from orchestrator.metric import QuestionMetrics
 from orchestrator.peer import Peers
 from orchestrator.policy_book import PolicyBook
 from orchestrator.question import Question
-from orchestrator.session import SessionRecord, SessionStore
+from orchestrator.session import SessionRecord, SessionStore, StoreError
 from orchestrator.settings import OrchestratorSettings
 
 __all__ = ["Answering"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class Answering:
@@ -86,14 +90,15 @@ class Answering:
                 if metrics is not None:
                     metrics.answered(question, answer.answer)
                 queue.put_nowait(answer)
-            except asyncio.CancelledError:
-                await self._store.interrupt(question.session_id)
+            except (asyncio.CancelledError, StoreError):
+                # With a store that failed, the question has not: it can go on once there is room again, say.
+                await self._ended(self._store.interrupt(question.session_id))
                 raise
             except ArgoError as error:
-                await self._store.fail(question.session_id, error.code.name, error.message)
+                await self._ended(self._store.fail(question.session_id, error.code.name, error.message))
                 raise
             except Exception:
-                await self._store.fail(question.session_id, "INTERNAL", "internal error")
+                await self._ended(self._store.fail(question.session_id, "INTERNAL", "internal error"))
                 raise
             finally:
                 queue.put_nowait(None)
@@ -113,3 +118,10 @@ class Answering:
             if not task.cancelled():
                 # Fetched, so that asyncio does not report it as lost; whoever left early is not told.
                 task.exception()
+
+    async def _ended(self, write: Coroutine[Any, Any, None]) -> None:
+        """Record an end without an answer; the caller is told why that came, not that it could not be written."""
+        try:
+            await write
+        except StoreError as error:
+            _LOG.warning("the end of a question is recorded later, as interrupted: %s", error)

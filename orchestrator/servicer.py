@@ -31,7 +31,7 @@ from orchestrator.peer import Peers
 from orchestrator.policy_upkeep import PolicyUpkeep
 from orchestrator.policy_view import policy_reply, report_request
 from orchestrator.question import Question, accept
-from orchestrator.session import SessionStore
+from orchestrator.session import SessionStore, StoreError
 from orchestrator.session_view import list_reply, list_status, repeat, session_reply
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.tenant import TenantQuota
@@ -109,7 +109,14 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 yield recorded
                 return
             begun = self._store.begin(question.session_id, accepted)
-            existing = await self._claim(question.session_id, begun, lambda record: record is None)
+            try:
+                existing = await self._claim(question.session_id, begun, lambda record: record is None)
+            except StoreError:
+                # A store that takes nothing new may still be read.
+                if (recorded := await self._recorded(request, question)) is None:
+                    raise
+                yield recorded
+                return
             if existing is not None:
                 yield repeat(existing, question)
                 return

@@ -11,12 +11,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from argo.errors import ArgoError, NotReadyError, UnavailableError
 from argo.v1 import orchestrator_pb2, session_pb2
 
-__all__ = ["SCOPE_END", "SessionPage", "SessionRecord", "SessionStatus", "SessionStore", "in_scope", "shown_id"]
+__all__ = [
+    "SCOPE_END",
+    "SessionPage",
+    "SessionRecord",
+    "SessionStatus",
+    "SessionStore",
+    "StoreError",
+    "StoreNotReadyError",
+    "StoreUnavailableError",
+    "in_scope",
+    "shown_id",
+]
 
 SCOPE_END: Final = "/"
 """Parts a tenant's name from the id that it gave; neither may hold it."""
+
+
+class StoreError(ArgoError):
+    """The store itself failed: the question has done nothing wrong, and can go on once the store works again."""
+
+
+class StoreNotReadyError(StoreError, NotReadyError):
+    """An operator must act before the store can work: its disk is full, say."""
+
+
+class StoreUnavailableError(StoreError, UnavailableError):
+    """The store cannot be reached now; it may be in a moment."""
 
 
 def shown_id(stored_id: str) -> str:
@@ -66,7 +90,11 @@ class SessionPage:
 
 
 class SessionStore(Protocol):
-    """Where sessions are kept. Every method is durable against the death of this process when it returns."""
+    """Where sessions are kept. Every method is durable against the death of this process when it returns.
+
+    Every method raises StoreError where the store itself fails. An end that it could not write, by :meth:`finish`,
+    :meth:`fail` or :meth:`interrupt`, is made up for: the session is interrupted once the store works again.
+    """
 
     async def open(self) -> None:
         """Make ready; questions that a dead orchestrator left running become interrupted."""

@@ -10,19 +10,34 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
-from argo.errors import NotReadyError, ResourceExhaustedError, UnavailableError
+from argo.disk import disk_state, is_full
+from argo.errors import NotReadyError
+from orchestrator.session import StoreNotReadyError, StoreUnavailableError
 
 __all__ = ["SessionFile"]
 
 _T = TypeVar("_T")
-_Work = Callable[[sqlite3.Connection], Any]
+
+
+class _Work(NamedTuple):
+    """What is to be done, and whether it writes."""
+
+    do: Callable[[sqlite3.Connection], Any]
+    writes: bool
+
+
 _Outcome = tuple[Any, Exception | None]
 """What a piece of work returned, or raised."""
 _CHECKPOINT_PAGES: Final = 4_000
 """Pages of the write-ahead log, 16 MiB, after which they are moved into the file. That waits for the disk, and a
 question records about ten; SQLite's own 1,000 would make every hundredth question wait."""
+_LOCK_PATIENCE_S: Final = 1.0
+"""Wait for another program's lock: short enough that most callers are told of it before their deadline."""
+_ROOM_BYTES: Final = 256 * 1024
+"""What SQLite may want at once besides a page: the index of its write-ahead log, a journal."""
+_UNWRITABLE: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 
 
 class SessionFile:
@@ -50,22 +65,26 @@ class SessionFile:
         self._connection: sqlite3.Connection | None = None
         self._lock_file: int | None = None
 
-    async def run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+    async def run(self, work: Callable[[sqlite3.Connection], _T], *, writes: bool = True) -> _T:
         """Do some work in the owning thread; it is committed when this returns, and undone when this raises.
 
         A caller that is cancelled meanwhile does not stop it.
 
+        Args:
+            work: What to do.
+            writes: False where it only reads, which goes on while the file cannot be written.
+
         Raises:
-            NotReadyError: The file is closed, or cannot be written.
-            ResourceExhaustedError: The disk is full.
-        UnavailableError: Another program holds the file's lock.
+            NotReadyError: The file is closed.
+            StoreNotReadyError: The disk is full, or the file cannot be written or read.
+            StoreUnavailableError: Another program holds the file's lock.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[_T] = loop.create_future()
         with self._lock:
             if self._is_closed:
                 raise NotReadyError("the session store is closed")
-            self._waiting.append((work, done))
+            self._waiting.append((_Work(work, writes), done))
             if len(self._waiting) == 1:
                 self._executor.submit(self._drain, loop)
         return await done
@@ -76,9 +95,11 @@ class SessionFile:
         works = [work for work, _ in batch]
         try:
             outcomes = self._commit(works)
-        except Exception:
-            # One that is too large for the disk is not to take the others with it.
-            outcomes = [self._alone(work) for work in works]
+        except Exception as error:
+            # One that is too large for the disk is not to take the others with it. A lock keeps out all that write, and
+            # is not waited for by each of them in turn.
+            locked = (None, self._told(error)) if _kind(error) == sqlite3.SQLITE_BUSY else None
+            outcomes = [locked if locked is not None and work.writes else self._alone(work) for work in works]
         loop.call_soon_threadsafe(_settle, [done for _, done in batch], outcomes)
 
     def _alone(self, work: _Work) -> _Outcome:
@@ -93,13 +114,13 @@ class SessionFile:
         if connection is None:
             raise NotReadyError("the session store is closed")
         with connection:
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE" if any(work.writes for work in works) else "BEGIN")
             return [self._attempt(connection, work) for work in works]
 
     def _attempt(self, connection: sqlite3.Connection, work: _Work) -> _Outcome:
         connection.execute("SAVEPOINT work")
         try:
-            result = work(connection)
+            result = work.do(connection)
         except Exception as error:
             # A full disk ends the whole transaction, savepoints and all.
             if connection.in_transaction:
@@ -112,16 +133,24 @@ class SessionFile:
 
     def _told(self, error: Exception) -> Exception:
         """An error of SQLite as one of ours; others pass."""
-        if not isinstance(error, sqlite3.OperationalError):
-            return error
-        # The low byte is the kind; the rest of an extended code says more (https://www.sqlite.org/rescode.html).
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            return ResourceExhaustedError(f"session_path {self._path}: the disk is full")
-        if code == sqlite3.SQLITE_BUSY:
-            return UnavailableError(f"session_path {self._path} is locked by another program")
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
-            return NotReadyError(f"session_path {self._path} cannot be written")
+        kind = _kind(error)
+        if kind == sqlite3.SQLITE_BUSY:
+            return StoreUnavailableError(f"session_path {self._path} is locked by another program; end that, or wait")
+        # Under some systems and for some of its files, SQLite tells of a full disk as of any other I/O error.
+        if kind == sqlite3.SQLITE_FULL or (kind in _UNWRITABLE and is_full(self._path, _ROOM_BYTES)):
+            return StoreNotReadyError(
+                f"session_path {self._path} cannot be written: {disk_state(self._path)}; free some, and questions are "
+                "taken again without a restart"
+            )
+        if kind in _UNWRITABLE:
+            return StoreNotReadyError(
+                f"session_path {self._path} cannot be written: {error}; see to its disk and to who may write there"
+            )
+        if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return StoreNotReadyError(
+                f"session_path {self._path} is damaged: {error}; stop the orchestrator, put a backup in its place or "
+                "move it away with the files beside it, and start again"
+            )
         return error
 
     async def open(self) -> None:
@@ -145,7 +174,10 @@ class SessionFile:
         try:
             self._connection = self._connect()
         except (sqlite3.DatabaseError, OSError) as error:
-            raise NotReadyError(f"session_path {self._path} is not a usable session file: {error}") from None
+            told = self._told(error)
+            if told is error or _kind(error) == sqlite3.SQLITE_NOTADB:
+                raise NotReadyError(f"session_path {self._path} is not a usable session file: {error}") from None
+            raise told from None
 
     def _connect(self) -> sqlite3.Connection:
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -154,7 +186,7 @@ class SessionFile:
             os.fchmod(file, 0o600)
         finally:
             os.close(file)
-        connection = sqlite3.connect(self._path, check_same_thread=False)
+        connection = sqlite3.connect(self._path, timeout=_LOCK_PATIENCE_S, check_same_thread=False)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, self._version):
@@ -186,6 +218,14 @@ class SessionFile:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
+
+
+def _kind(error: Exception) -> int:
+    """The kind of an error of SQLite; 0 for others.
+
+    The low byte of its code is the kind; the rest says more (https://www.sqlite.org/rescode.html).
+    """
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.DatabaseError) else 0
 
 
 def _settle(waiting: list[asyncio.Future[Any]], outcomes: list[_Outcome]) -> None:

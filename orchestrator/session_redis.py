@@ -50,7 +50,7 @@ class RedisSessionStore:
     Args:
         url: As :class:`SessionServer` takes it.
         ttl_s: Seconds after its last change at which a session expires; a running one never does.
-        most: Sessions kept, whatever their age; the oldest beyond are pruned, a running one never is.
+        most: Sessions kept besides the running ones, whatever their age; the oldest beyond are pruned.
         lease_s: Seconds without a sign of life after which an orchestrator counts as dead.
         prefix: Of every key, so that a server can be shared.
         patience_s: How long the start waits for the server.

@@ -205,12 +205,20 @@ local most, at_once = tonumber(ARGV[1]), tonumber(ARGV[2])
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', prefix .. ':expiry', '-inf', text(now), 'LIMIT', 0, at_once)) do
   forget(id)
 end
-local beyond = math.min(redis.call('ZCARD', prefix .. ':created') - most, at_once)
+local running = 0
+for _, owner in ipairs(redis.call('SMEMBERS', prefix .. ':owners')) do
+  running = running + redis.call('SCARD', prefix .. ':running:' .. owner)
+end
+local beyond = math.min(redis.call('ZCARD', prefix .. ':created') - running - most, at_once)
 if beyond > 0 then
-  for _, id in ipairs(redis.call('ZRANGE', prefix .. ':created', 0, beyond - 1)) do
-    if status_of(id) ~= 'running' then forget(id) end
+  for _, id in ipairs(redis.call('ZRANGE', prefix .. ':created', 0, beyond + running - 1)) do
+    if beyond > 0 and status_of(id) ~= 'running' then
+      forget(id)
+      beyond = beyond - 1
+    end
   end
 end
 """
 )
-"""most, at_once: forget what is past its time, and the oldest beyond `most`; at most at_once of each."""
+"""most, at_once: forget what is past its time, and of those that do not run the oldest beyond `most`; at most at_once
+of each."""

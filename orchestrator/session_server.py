@@ -13,7 +13,8 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
-from argo.errors import InvalidArgumentError, NotReadyError, ResourceExhaustedError, UnavailableError
+from argo.errors import InvalidArgumentError
+from orchestrator.session import StoreNotReadyError, StoreUnavailableError
 
 __all__ = ["SessionServer"]
 
@@ -64,8 +65,8 @@ class SessionServer:
         """Wait for the server, and look at how it is set.
 
         Raises:
-            UnavailableError: It could not be reached in time.
-            NotReadyError: The password or the user is refused.
+            StoreUnavailableError: It could not be reached in time.
+            StoreNotReadyError: The password or the user is refused.
             InvalidArgumentError: The URL's query holds what redis-py does not know.
         """
         deadline = time.monotonic() + self._patience_s
@@ -77,7 +78,7 @@ class SessionServer:
             except TypeError as error:
                 # It makes its connections late.
                 raise InvalidArgumentError(f"session_url {self.name} cannot be used: {error}") from None
-            except UnavailableError as error:
+            except StoreUnavailableError as error:
                 if time.monotonic() > deadline:
                     raise
                 if not told:
@@ -109,9 +110,8 @@ class SessionServer:
             arguments: ARGV.
 
         Raises:
-            UnavailableError: The server cannot be reached, or is a read-only replica.
-            ResourceExhaustedError: It is full.
-            NotReadyError: It refuses this user, or cannot write its own disk.
+            StoreUnavailableError: The server cannot be reached, or is a read-only replica.
+            StoreNotReadyError: It is full, refuses this user, or cannot write its own disk.
         """
         registered = self._scripts.get(script)
         if registered is None:
@@ -141,21 +141,21 @@ class SessionServer:
         try:
             return await call
         except (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError) as error:
-            raise NotReadyError(f"session store {self.name} refuses this user: {error}") from None
+            raise StoreNotReadyError(f"session store {self.name} refuses this user: {error}") from None
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            raise UnavailableError(f"session store {self.name} cannot be reached: {error}") from None
+            raise StoreUnavailableError(f"session store {self.name} cannot be reached: {error}") from None
         except exceptions.OutOfMemoryError:
-            raise ResourceExhaustedError(
+            raise StoreNotReadyError(
                 f"session store {self.name} is full: it has reached its maxmemory; raise that, or lower session_ttl_s "
                 "or session_most"
             ) from None
         except exceptions.ReadOnlyError:
-            raise UnavailableError(f"session store {self.name} is a read-only replica; name its primary") from None
+            raise StoreUnavailableError(f"session store {self.name} is a read-only replica; name its primary") from None
         except exceptions.ResponseError as error:
             if str(error).startswith(("NOAUTH", "WRONGPASS")):
-                raise NotReadyError(f"session store {self.name} refuses this user: {error}") from None
+                raise StoreNotReadyError(f"session store {self.name} refuses this user: {error}") from None
             if "MISCONF" in str(error):
-                raise NotReadyError(f"session store {self.name} cannot write its own disk: {error}") from None
+                raise StoreNotReadyError(f"session store {self.name} cannot write its own disk: {error}") from None
             raise
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from argo.errors import NotFoundError, NotReadyError
 from argo.v1 import orchestrator_pb2, session_pb2
-from orchestrator.session import SCOPE_END, SessionPage, SessionRecord, SessionStatus, shown_id
+from orchestrator.session import SCOPE_END, SessionPage, SessionRecord, SessionStatus, StoreError, shown_id
 from orchestrator.session_file import SessionFile
 from orchestrator.session_page import decode_token, encode_token
 
 __all__ = ["SqliteSessionStore"]
 
+_LOG = logging.getLogger(__name__)
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS session (
     session_id TEXT PRIMARY KEY,
@@ -40,6 +45,10 @@ CREATE TABLE IF NOT EXISTS step (
 """
 _SCHEMA_VERSION: Final = 1
 _PRUNE_EVERY_S: Final = 60.0
+_LOOK_EVERY_S: Final = 0.5
+"""Between two looks at whether something is to be pruned or made up for; a full disk may have room again."""
+_KEPT: Final = "(status = 'running' OR expires_at_s >= ?)"
+"""What is past its time is gone for readers before it is pruned."""
 _COLUMNS: Final = (
     "session_id, status, request, plan, answer, error_code, error_message, created_at_s, updated_at_s,"
     " expires_at_s, resumed, (SELECT count(*) FROM step WHERE step.session_id = session.session_id)"
@@ -51,8 +60,8 @@ class SqliteSessionStore:
 
     Args:
         path: The file; made with mode 0600, its folder too when missing.
-        ttl_s: Seconds after its last change at which a session may be pruned; a running one never is.
-        most: Sessions kept, whatever their age; the oldest beyond are pruned, a running one never is.
+        ttl_s: Seconds after its last change at which a session is gone; a running one never is.
+        most: Sessions kept besides the running ones, whatever their age; the oldest beyond are pruned.
     """
 
     def __init__(self, path: Path, ttl_s: float, most: int = 10_000) -> None:
@@ -60,24 +69,35 @@ class SqliteSessionStore:
         self._ttl_s = ttl_s
         self._most = most
         self._pruned_at_s = 0.0
+        self._left: set[str] = set()
+        self._making_up = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open the file and take its lock. Raises NotReadyError where another orchestrator holds it."""
         await self._file.open()
         # Whoever left them running is dead: the lock was free.
         await self._file.run(lambda db: self._interrupt(db, "status = 'running'"))
+        self._keeper = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
         """Finish what is being written and give the lock back."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
         await self._file.close()
 
     async def begin(self, session_id: str, request: orchestrator_pb2.AskRequest) -> SessionRecord | None:
         """Record a new running question, or return the one that is there."""
         payload = request.SerializeToString(deterministic=True)
+        await self._make_up()
+        with contextlib.suppress(StoreError):
+            # What cannot be pruned now is told by what cannot be written now.
+            await self._prune()
 
         def work(db: sqlite3.Connection) -> SessionRecord | None:
             now = time.time()
-            self._prune(db, now)
+            db.execute(f"DELETE FROM session WHERE session_id = ? AND NOT {_KEPT}", (session_id, now))
             inserted = db.execute(
                 "INSERT INTO session (session_id, status, request, created_at_s, updated_at_s, expires_at_s)"
                 " VALUES (?, 'running', ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -106,18 +126,22 @@ class SqliteSessionStore:
 
     async def finish(self, session_id: str, answer: orchestrator_pb2.AskEvent) -> None:
         """Record the answer."""
-        await self._update(session_id, "status = 'finished', answer = ?", answer.SerializeToString(deterministic=True))
+        payload = answer.SerializeToString(deterministic=True)
+        await self._end(session_id, lambda db: self._touch(db, session_id, "status = 'finished', answer = ?", payload))
 
     async def fail(self, session_id: str, code: str, message: str) -> None:
         """Record a failure."""
-        await self._update(session_id, "status = 'failed', error_code = ?, error_message = ?", code, message)
+        assignment = "status = 'failed', error_code = ?, error_message = ?"
+        await self._end(session_id, lambda db: self._touch(db, session_id, assignment, code, message))
 
     async def interrupt(self, session_id: str) -> None:
         """A running session becomes interrupted."""
-        await self._file.run(lambda db: self._interrupt(db, "status = 'running' AND session_id = ?", session_id))
+        which = "status = 'running' AND session_id = ?"
+        await self._end(session_id, lambda db: self._interrupt(db, which, session_id))
 
     async def resume(self, session_id: str) -> SessionRecord:
         """An interrupted session becomes running, once."""
+        await self._make_up()
 
         def work(db: sqlite3.Connection) -> SessionRecord:
             record = _read(db, session_id)
@@ -132,7 +156,7 @@ class SqliteSessionStore:
 
     async def get(self, session_id: str) -> SessionRecord:
         """The whole record."""
-        return await self._file.run(lambda db: _read(db, session_id))
+        return await self._file.run(lambda db: _read(db, session_id), writes=False)
 
     async def list(self, page_size: int, page_token: str, status: SessionStatus | None, scope: str = "") -> SessionPage:
         """A page of the sessions in scope, newest first."""
@@ -140,20 +164,21 @@ class SqliteSessionStore:
 
         def work(db: sqlite3.Connection) -> SessionPage:
             rows = db.execute(
-                f"SELECT {_COLUMNS} FROM session WHERE (created_at_s, session_id) < (?, ?)"
+                f"SELECT {_COLUMNS} FROM session WHERE (created_at_s, session_id) < (?, ?) AND {_KEPT}"
                 " AND (? IS NULL OR status = ?) AND substr(session_id, 1, instr(session_id, ?)) = ?"
                 " ORDER BY created_at_s DESC, session_id DESC LIMIT ?",
-                (*before, status, status, SCOPE_END, scope, page_size + 1),
+                (*before, time.time(), status, status, SCOPE_END, scope, page_size + 1),
             ).fetchall()
             records = [_record(row, ()) for row in rows[:page_size]]
             more = len(rows) > page_size
             token = encode_token(records[-1].created_at_s, records[-1].session_id) if more else ""
             return SessionPage(records, token)
 
-        return await self._file.run(work)
+        return await self._file.run(work, writes=False)
 
     async def delete(self, session_id: str) -> None:
         """Forget a session."""
+        await self._make_up()
 
         def work(db: sqlite3.Connection) -> None:
             if _read(db, session_id).status is SessionStatus.RUNNING:
@@ -179,20 +204,57 @@ class SqliteSessionStore:
             (*values, now, now + self._ttl_s, session_id),
         )
 
-    def _prune(self, db: sqlite3.Connection, now: float) -> None:
-        if now - self._pruned_at_s < _PRUNE_EVERY_S:
+    async def _end(self, session_id: str, write: Callable[[sqlite3.Connection], None]) -> None:
+        """Write how a running session ended; one that cannot be written now is kept for :meth:`_make_up`."""
+        try:
+            await self._file.run(write)
+        except StoreError:
+            self._left.add(session_id)
+            raise
+        self._left.discard(session_id)
+
+    async def _make_up(self) -> None:
+        """Interrupt what ended while it could not be written: nobody is answering it. Raises where it still cannot."""
+        if not self._left:
             return
-        self._pruned_at_s = now
-        db.execute("DELETE FROM session WHERE expires_at_s < ? AND status != 'running'", (now,))
+        # Not two at once: the second might interrupt what has been resumed after the first.
+        async with self._making_up:
+            for session_id in tuple(self._left):
+                await self.interrupt(session_id)
+
+    async def _prune(self) -> None:
+        now = time.time()
+        if now - self._pruned_at_s >= _PRUNE_EVERY_S:
+            self._pruned_at_s = now
+            await self._file.run(lambda db: self._delete_old(db, now))
+
+    def _delete_old(self, db: sqlite3.Connection, now: float) -> None:
+        db.execute(f"DELETE FROM session WHERE NOT {_KEPT}", (now,))
         db.execute(
-            "DELETE FROM session WHERE status != 'running' AND session_id IN"
-            " (SELECT session_id FROM session ORDER BY created_at_s DESC, session_id DESC LIMIT -1 OFFSET ?)",
+            "DELETE FROM session WHERE session_id IN (SELECT session_id FROM session WHERE status != 'running'"
+            " ORDER BY created_at_s DESC, session_id DESC LIMIT -1 OFFSET ?)",
             (self._most,),
         )
 
+    async def _keep(self) -> None:
+        """Prune, and make up for what could not be written, also while no question comes."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                await self._make_up()
+                await self._prune()
+            except StoreError as error:
+                # Whoever asks is told of it; here it is only tried again.
+                _LOG.debug("the sessions could not be tidied: %s", error)
+            except Exception:
+                # One bad look must not end the watch.
+                _LOG.exception("the sessions could not be tidied")
+
 
 def _read(db: sqlite3.Connection, session_id: str) -> SessionRecord:
-    row = db.execute(f"SELECT {_COLUMNS} FROM session WHERE session_id = ?", (session_id,)).fetchone()
+    row = db.execute(
+        f"SELECT {_COLUMNS} FROM session WHERE session_id = ? AND {_KEPT}", (session_id, time.time())
+    ).fetchone()
     if row is None:
         raise NotFoundError(f"session_id {shown_id(session_id)!r} is not known here")
     steps = db.execute("SELECT record FROM step WHERE session_id = ? ORDER BY step_index", (session_id,)).fetchall()

@@ -59,10 +59,10 @@ class OrchestratorSettings(ServerSettings):
     """With Redis: seconds without a sign of life after which an orchestrator's running questions can be resumed."""
 
     session_ttl_s: float = Field(default=7 * 24 * 3600.0, gt=0)
-    """Seconds after its last change at which a session may be pruned."""
+    """Seconds after its last change at which a session is gone; a running one never is."""
 
     session_most: int = Field(default=10_000, ge=1)
-    """Sessions kept besides the running ones, the oldest beyond are pruned."""
+    """Sessions kept besides the running ones; once a minute the oldest beyond are pruned."""
 
     strategy: Literal["mdp", "fixed", "always_reason", "always_retrieve", "random", "single_shot"] = "mdp"
     """Strategy when the request names none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 
 import grpc
@@ -460,3 +461,31 @@ async def test_a_deleted_session_is_unknown_and_a_running_one_is_not_deleted(sta
 async def test_a_second_orchestrator_on_the_same_session_file_does_not_start(stack: Stack) -> None:
     with pytest.raises(NotReadyError, match="is owned by another orchestrator"):
         await stack.start_orchestrator()
+
+
+async def test_a_question_whose_steps_cannot_be_recorded_says_why_and_goes_on_later(stack: Stack) -> None:
+    two_steps(stack)
+    await stack.ask(QUESTION, session_id="before")
+    with contextlib.closing(sqlite3.connect(stack.session_path, isolation_level=None)) as other:
+
+        async def lock(text: str) -> None:
+            if text == "find beta":
+                other.execute("BEGIN IMMEDIATE")
+
+        stack.retriever.on_search = lock
+        async with refused(grpc.StatusCode.UNAVAILABLE) as message:
+            await stack.ask(QUESTION, session_id="s1")
+        assert message == [f"session_path {stack.session_path} is locked by another program; end that, or wait"]
+        stack.retriever.on_search = None
+        # Nothing new is taken, and all that is recorded can be read and repeated.
+        async with refused(grpc.StatusCode.UNAVAILABLE):
+            await stack.ask(QUESTION, session_id="new")
+        assert (await stack.session("before")).status == FINISHED
+        assert (await stack.ask(QUESTION, session_id="before"))[-1].HasField("answer")
+        assert [step.index for step in (await stack.session("s1")).steps] == [1]
+        other.execute("ROLLBACK")
+    await stack.until_status("s1", INTERRUPTED)
+    events = await stack.resume("s1")
+    assert events[-1].answer.steps == 2
+    assert [step.index for step in (await stack.session("s1")).steps] == [1, 2]
+    assert (await stack.ask(QUESTION, session_id="new"))[-1].HasField("answer")

@@ -207,3 +207,18 @@ async def test_a_finished_session_stays_as_it_ended(store: SessionStore) -> None
     with pytest.raises(NotReadyError, match="s1 is finished; only an interrupted one can be resumed"):
         await store.resume("s1")
     assert (await store.get("s1")).status is SessionStatus.FINISHED
+
+
+async def test_running_sessions_are_kept_besides_as_many_others_as_are_kept(opener: Opener) -> None:
+    first = await opener.open()
+    for name in ("old", "middle", "young"):
+        await first.begin(name, REQUEST)
+        await first.interrupt(name)
+    await first.close()
+    capped = await opener.open(most=2)
+    # Both are newer than what is kept, and neither takes a place of it; the second is written after pruning.
+    await capped.resume("young")
+    await capped.begin("new", REQUEST)
+    kept = [record.session_id for record in (await capped.list(10, "", None)).sessions]
+    assert kept == ["new", "young", "middle", "old"]
+    await capped.close()

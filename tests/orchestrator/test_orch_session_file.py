@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from argo.errors import NotReadyError, ResourceExhaustedError, UnavailableError
+from argo.errors import NotReadyError
+from orchestrator.session import StoreNotReadyError, StoreUnavailableError
 from orchestrator.session_file import SessionFile
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entry (name TEXT PRIMARY KEY) STRICT;"
@@ -120,7 +122,7 @@ async def test_a_work_that_ends_the_whole_transaction_takes_no_other_with_it(fil
     await asyncio.sleep(0)
     await held.release()
     await asyncio.gather(before, after)
-    with pytest.raises(ResourceExhaustedError, match="the disk is full"):
+    with pytest.raises(StoreNotReadyError, match="its disk is full"):
         await failing
     assert await _names(file) == ["before", "after"]
 
@@ -129,8 +131,46 @@ async def test_a_file_that_another_program_has_locked_is_unavailable(file: Sessi
     await file.run(lambda db: db.execute("PRAGMA busy_timeout = 50"))
     with contextlib.closing(sqlite3.connect(tmp_path / "sessions.db")) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(UnavailableError, match=r"session_path .* is locked by another program"):
+        with pytest.raises(StoreUnavailableError, match=r"session_path .* is locked by another program"):
             await file.run(lambda db: _insert(db, "a"))
         other.rollback()
     await file.run(lambda db: _insert(db, "b"))
     assert await _names(file) == ["b"]
+
+
+async def test_what_only_reads_goes_on_while_another_program_has_the_lock(file: SessionFile, tmp_path: Path) -> None:
+    await file.run(lambda db: _insert(db, "a"))
+    await file.run(lambda db: db.execute("PRAGMA busy_timeout = 50"))
+    read = lambda db: db.execute("SELECT name FROM entry").fetchall()  # noqa: E731
+    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert await file.run(read, writes=False) == [("a",)]
+        # Also where it waits together with what writes.
+        held = Held(file)
+        await asyncio.sleep(0)
+        writing, reading = (
+            asyncio.create_task(file.run(lambda db: _insert(db, "b"))),
+            asyncio.create_task(file.run(read, writes=False)),
+        )
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailableError):
+            await held.release()
+        with pytest.raises(StoreUnavailableError):
+            await writing
+        assert await reading == [("a",)]
+        other.rollback()
+
+
+async def test_a_lock_is_not_waited_for_by_each_in_turn(file: SessionFile, tmp_path: Path) -> None:
+    waits_s = 0.2
+    await file.run(lambda db: db.execute(f"PRAGMA busy_timeout = {round(waits_s * 1000)}"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        tasks = [asyncio.create_task(file.run(lambda db, n=n: _insert(db, str(n)))) for n in range(50)]
+        refused = await asyncio.gather(*tasks, return_exceptions=True)
+        taken_s = time.monotonic() - started
+        other.rollback()
+    assert {type(error) for error in refused} == {StoreUnavailableError}
+    # In turn it would be ten seconds; the first may be taken up alone.
+    assert taken_s < 5 * 2 * waits_s

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis_process import PATIENCE_S, RedisProcess
 
-from argo.errors import AlreadyExistsError, NotFoundError, NotReadyError, ResourceExhaustedError, UnavailableError
+from argo.errors import AlreadyExistsError, NotFoundError, NotReadyError, UnavailableError
 from argo.v1 import orchestrator_pb2, session_pb2
 from orchestrator import session_script as scripts
 from orchestrator.session import SessionStatus
@@ -233,7 +233,7 @@ async def test_a_full_server_is_told_and_its_question_can_be_resumed_once_there_
         store.finish("s1", ANSWER),
         store.fail("s1", "RESOURCE_EXHAUSTED", "full"),
     ):
-        with pytest.raises(ResourceExhaustedError, match="is full: it has reached its maxmemory; raise that, or lower"):
+        with pytest.raises(NotReadyError, match="is full: it has reached its maxmemory; raise that, or lower"):
             await write
     assert (await store.get("s1")).status is SessionStatus.RUNNING
     subprocess.run([*limit, "0"], check=True, stdout=subprocess.DEVNULL)

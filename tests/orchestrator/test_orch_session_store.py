@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
@@ -10,13 +12,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from argo.errors import NotReadyError
+from argo.errors import NotFoundError, NotReadyError
 from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
-from orchestrator.session import SessionStatus
+from orchestrator.session import SessionStatus, StoreNotReadyError, StoreUnavailableError
 from orchestrator.session_sqlite import SqliteSessionStore
 
 REQUEST = orchestrator_pb2.AskRequest(question="What is E2?", session_id="s1", seed=7)
 HOUR_S = 3600.0
+PATIENCE_S = 20.0
 
 
 @pytest_asyncio.fixture
@@ -50,21 +53,82 @@ async def test_what_a_dead_orchestrator_left_running_is_interrupted_when_the_fil
     await second.close()
 
 
-async def test_sessions_past_their_time_are_pruned_but_never_a_running_one(tmp_path: Path) -> None:
+async def test_sessions_past_their_time_are_gone_at_once_but_never_a_running_one(tmp_path: Path) -> None:
+    store = SqliteSessionStore(tmp_path / "sessions.db", 1e-6)
+    await store.open()
+    await store.begin("running", REQUEST)
+    await store.begin("old", REQUEST)
+    await store.fail("old", "INTERNAL", "")
+    assert [record.session_id for record in (await store.list(10, "", None)).sessions] == ["running"]
+    for call in (store.get, store.resume, store.delete):
+        with pytest.raises(NotFoundError, match="'old' is not known"):
+            await call("old")
+    # Its id is free again.
+    assert await store.begin("old", REQUEST) is None
+    assert (await store.get("old")).error_code == ""
+    await store.close()
+
+
+async def test_what_is_past_its_time_is_deleted_without_a_question_coming(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
-    short = SqliteSessionStore(path, 1e-6)
-    await short.open()
-    # The first begin of a store prunes, the next only after a minute: these two stay until the file is opened again.
-    await short.begin("running", REQUEST)
-    await short.begin("old", REQUEST)
-    await short.fail("old", "INTERNAL", "")
-    await short.close()
-    later = SqliteSessionStore(path, 1e-6)
-    await later.open()
-    await later.resume("running")
-    await later.begin("new", REQUEST)
-    assert [record.session_id for record in (await later.list(10, "", None)).sessions] == ["new", "running"]
-    await later.close()
+    first = SqliteSessionStore(path, 1e-6)
+    await first.open()
+    await first.begin("old", REQUEST)
+    await first.step("old", step(1))
+    await first.close()
+    idle = SqliteSessionStore(path, 1e-6)
+    await idle.open()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        async with asyncio.timeout(PATIENCE_S):
+            while db.execute("SELECT (SELECT count(*) FROM session) + (SELECT count(*) FROM step)").fetchone()[0]:
+                await asyncio.sleep(0.01)
+    await idle.close()
+
+
+async def test_an_end_that_cannot_be_written_becomes_interrupted_once_it_can(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    store = SqliteSessionStore(path, HOUR_S)
+    await store.open()
+    answer = orchestrator_pb2.AskEvent(answer=orchestrator_pb2.Answer(text="it"))
+    ends = {
+        "finished": lambda: store.finish("finished", answer),
+        "failed": lambda: store.fail("failed", "INTERNAL", ""),
+        "left": lambda: store.interrupt("left"),
+    }
+    for name in ends:
+        await store.begin(name, REQUEST)
+        await store.step(name, step(1))
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        refused = await asyncio.gather(*(end() for end in ends.values()), return_exceptions=True)
+        assert [type(error) for error in refused] == [StoreUnavailableError] * 3
+        # What is recorded can be read meanwhile.
+        assert {(await store.get(name)).status for name in ends} == {SessionStatus.RUNNING}
+        other.rollback()
+    async with asyncio.timeout(PATIENCE_S):
+        while len((await store.list(10, "", SessionStatus.INTERRUPTED)).sessions) < 3:
+            await asyncio.sleep(0.01)
+    resumed = await store.resume("finished")
+    assert list(resumed.steps) == [step(1)]
+    # Made up for once: what goes on now is not interrupted again.
+    await store.begin("another", REQUEST)
+    assert (await store.get("finished")).status is SessionStatus.RUNNING
+    await store.close()
+
+
+async def test_a_file_that_was_damaged_is_told_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    first = SqliteSessionStore(path, HOUR_S)
+    await first.open()
+    for n in range(20):
+        await first.begin(f"s{n}", orchestrator_pb2.AskRequest(question="What is E2? " * 100))
+    await first.close()
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+    damaged = SqliteSessionStore(path, HOUR_S)
+    with pytest.raises(StoreNotReadyError, match=r"sessions.db is damaged: .*malformed; .* put a backup in its place"):
+        await damaged.open()
+    await damaged.close()
 
 
 async def test_becoming_interrupted_is_a_change_that_puts_the_expiry_off(tmp_path: Path) -> None:
