@@ -5,11 +5,15 @@ One place holds the numbers, so that a message, a setting, a help text and a tes
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from argo.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from argo.v1 import types_pb2
 
 __all__ = [
     "ANSWER_TOKENS",
@@ -29,7 +33,10 @@ __all__ = [
     "STEPS",
     "TOP_K",
     "check_budget_ms",
+    "check_finite",
+    "check_history",
     "check_options",
+    "check_probability",
     "check_range",
     "check_session_id",
     "check_text",
@@ -65,6 +72,27 @@ def check_range(field: str, value: int, bound: tuple[int, int]) -> int:
     if not low <= value <= high:
         raise InvalidArgumentError(f"{field} must be in {low}..{high}, got {value}")
     return value
+
+
+def check_probability(field: str, value: float) -> float:
+    """Return the value, or raise InvalidArgumentError unless it is in 0..1; "not a number" compares false with both."""
+    if not 0.0 <= value <= 1.0:
+        raise InvalidArgumentError(f"{field} must be in 0..1, got {value}")
+    return value
+
+
+def check_finite(field: str, value: float) -> float:
+    """Return the value, or raise InvalidArgumentError for infinity and "not a number"."""
+    if not math.isfinite(value):
+        raise InvalidArgumentError(f"{field} must be a finite number, got {value}")
+    return value
+
+
+def check_history(steps: Iterable[types_pb2.HistoryStep]) -> None:
+    """Raise InvalidArgumentError for a note whose confidence is no probability, whether or not anything reads it."""
+    for index, step in enumerate(steps):
+        for number, note in enumerate(step.notes):
+            check_probability(f"history[{index}].notes[{number}].confidence", note.confidence)
 
 
 def check_text(field: str, text: str, longest: int) -> str:

@@ -70,15 +70,10 @@ def report_request(request: orchestrator_pb2.GetPolicyRequest, settings: Orchest
         mode=_MODE[mode_code],
         time_left_s=limits.check_range("time_left_ms", left_ms, (0, limits.BUDGET_MS[1])) / 1000 or None,
         states=tuple(
-            (_progress(index, state.progress), _time_left_s(index, state)) for index, state in enumerate(request.states)
+            (limits.check_probability(f"states[{index}].progress", state.progress), _time_left_s(index, state))
+            for index, state in enumerate(request.states)
         ),
     )
-
-
-def _progress(index: int, value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise InvalidArgumentError(f"states[{index}].progress must be in 0..1, got {value}")
-    return value
 
 
 def _time_left_s(index: int, state: orchestrator_pb2.PolicyState) -> float | None:

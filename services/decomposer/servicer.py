@@ -127,8 +127,8 @@ def _subquery_request(
         raise InvalidArgumentError("focus must be set, got none")
     if len(request.foci) > limits.FOCI[1]:
         raise InvalidArgumentError(f"foci must hold at most {limits.FOCI[1]} entries, got {len(request.foci)}")
-    if not 0.0 <= request.progress <= 1.0:
-        raise InvalidArgumentError(f"progress must be in 0..1, got {request.progress}")
+    limits.check_probability("progress", request.progress)
+    limits.check_history(request.history)
     return SubqueryRequest(
         question=question,
         focus=_focus("focus", request.focus),

@@ -52,6 +52,7 @@ class SynthesizerServicer(synthesizer_pb2_grpc.SynthesizerServiceServicer):
         options = limits.check_options(request.options)
         if not request.HasField("focus"):
             raise InvalidArgumentError("focus must be set, got none")
+        limits.check_history(request.history)
         passages = [passage.text for step in request.history for passage in step.passages]
         left_s = remaining_s(context, self._default_deadline_s)
         note = await self._engine.reason(question, options, _focus(request.focus), passages, left_s)
@@ -150,7 +151,7 @@ def _synthesis_request(request: synthesizer_pb2.SynthesizeRequest, max_tokens: i
         foci=[_focus(focus) for focus in request.foci],
         evidence=[_evidence(passage, f"evidence[{index}]") for index, passage in enumerate(request.evidence)],
         notes=[
-            Note(note.focus_id, note.text, _probability(f"notes[{index}].confidence", note.confidence))
+            Note(note.focus_id, note.text, limits.check_probability(f"notes[{index}].confidence", note.confidence))
             for index, note in enumerate(request.notes)
         ],
         max_tokens=most,
@@ -163,23 +164,19 @@ def _focus(focus: types_pb2.Focus) -> Focus:
     return Focus(focus.id, focus.text, tuple(focus.depends_on))
 
 
-def _probability(field: str, value: float) -> float:
-    """A number that may be nothing else: "not a number" compares false with both bounds."""
-    if not 0.0 <= value <= 1.0:
-        raise InvalidArgumentError(f"{field} must be in 0..1, got {value:g}")
-    return value
-
-
 def _evidence(passage: types_pb2.Passage, field: str) -> EvidencePassage:
     """A passage as engines take it; the field is named where a number in it is none."""
+    # Nothing here reads the scores, but who sends such a one has something wrong.
+    for score in ("dense_score", "lexical_score", "score"):
+        limits.check_finite(f"{field}.{score}", getattr(passage, score))
     return EvidencePassage(
         id=passage.id,
         text=passage.text,
         source=passage.source,
         section=passage.section,
-        relevance=_probability(f"{field}.relevance", passage.relevance),
+        relevance=limits.check_probability(f"{field}.relevance", passage.relevance),
         focus_relevance={
-            entry.focus_id: _probability(f"{field}.focus_relevance[{index}].relevance", entry.relevance)
+            entry.focus_id: limits.check_probability(f"{field}.focus_relevance[{index}].relevance", entry.relevance)
             for index, entry in enumerate(passage.focus_relevance)
         },
     )
