@@ -8,17 +8,25 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from argo.errors import ResourceExhaustedError
 from bench.asker import Asker, AskRequest
+from bench.histogram import Histogram
 from bench.record import RecordFile
 from bench.statistic import percentile
 
-__all__ = ["Refusals", "run_refusals", "score_refusals"]
+__all__ = ["REFUSED_CALLS", "Refusals", "run_refusals", "score_refusals"]
 
 _WHOLE_S = 60
 """Budget of the questions that fill the stack, so that each waits for its turn."""
+REFUSED_CALLS: Final = {
+    "rpc_method": "argo.v1.OrchestratorService/Ask",
+    "rpc_response_status_code": "RESOURCE_EXHAUSTED",
+}
+"""Labels of the refused questions among the calls that the orchestrator serves."""
+_PROMISED_S: Final = 0.01
+"""Within which a refusal is promised."""
 
 
 @dataclass
@@ -33,6 +41,9 @@ class Refusals:
     """Questions that found a gap in the load, and were answered."""
     filled: int = 0
     """Questions of the load that were answered meanwhile."""
+    served: Histogram = field(default_factory=Histogram)
+    """Seconds from the handler's entry to the status of each refusal, those of the load included, as the orchestrator
+    counted them; without values where its metrics cannot be read."""
 
 
 async def run_refusals(
@@ -84,12 +95,15 @@ async def run_refusals(
 
 
 def score_refusals(found: Refusals) -> dict[str, Any]:
-    """Percentiles of the refusals, in milliseconds; None where there was none."""
-    refused = found.refused_s
+    """Percentiles of the refusals, in milliseconds, as callers and the orchestrator saw them; None without any."""
+    refused, served = found.refused_s, found.served
     return {
         "refused": len(refused),
         "taken": found.taken,
         "answered_meanwhile": found.filled,
         "refusal_ms": {f"p{q}": 1000 * percentile(refused, q) for q in (50, 95, 99)} if refused else None,
         "retry_after_s": percentile(found.hints_s, 50) if refused else None,
+        "served": served.total,
+        "handler_ms": {f"p{q}": 1000 * served.quantile(q / 100) for q in (50, 95, 99)} if served.total else None,
+        "within_10_ms": served.share_within(_PROMISED_S) if served.total else None,
     }

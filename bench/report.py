@@ -124,17 +124,26 @@ def _reliability(console: Console, score: Mapping[str, Any]) -> None:
 
 def refusal_table(console: Console, score: Mapping[str, Any]) -> None:
     """How soon questions over capacity were refused."""
-    times = score["refusal_ms"] or {}
+    sides = (("callers", score["refused"], score["refusal_ms"]), ("handler", score["served"], score["handler_ms"]))
     _rows(
         console,
         "Refusals",
-        ["refused", "taken", "p50 ms", "p95 ms", "p99 ms", "try again in s"],
+        ["seen by", "refused", "p50 ms", "p95 ms", "p99 ms"],
+        [
+            [side, str(refused), *(_number((times or {}).get(key), 2) for key in ("p50", "p95", "p99"))]
+            for side, refused, times in sides
+        ],
+    )
+    _rows(
+        console,
+        "Beside them",
+        ["handler within 10 ms", "try again in s", "taken", "answered meanwhile"],
         [
             [
-                str(score["refused"]),
-                str(score["taken"]),
-                *(_number(times.get(key), 2) for key in ("p50", "p95", "p99")),
+                _number(score["within_10_ms"], 4),
                 _number(score["retry_after_s"], 3),
+                str(score["taken"]),
+                str(score["answered_meanwhile"]),
             ]
         ],
     )

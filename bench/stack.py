@@ -26,6 +26,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 STATE_DIR: Final = ROOT / ".argo" / "bench"
 """Kept between runs, so that unchanged documents are indexed once; apart from the user's own stack and sessions."""
 _RECORD: Final = "stack.json"
+_METRICS: Final = "metrics.json"
+"""Beside the record: the addresses of metrics, as Prometheus is told them (file_sd_configs)."""
 _START_S: Final = 900.0
 _STOP_S: Final = 20.0
 _POLL_S: Final = 0.1
@@ -43,6 +45,8 @@ class StackTargets:
     pids: Mapping[str, int] = field(default_factory=dict)
     started: bool = False
     """Whether it was started for this run."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Where Prometheus reads the metrics of each service of which there is one, as far as that is known."""
 
 
 def attach(target: str, state_dir: Path = STATE_DIR) -> StackTargets:
@@ -50,7 +54,7 @@ def attach(target: str, state_dir: Path = STATE_DIR) -> StackTargets:
     for path in (ROOT / ".argo" / _RECORD, state_dir / _RECORD):
         record = _read(path)
         if record is not None and record["targets"].get("orchestrator") == target:
-            return StackTargets(target, record["targets"].get("retriever"), record["pids"])
+            return StackTargets(target, record["targets"].get("retriever"), record["pids"], metrics=_metrics(path))
     return StackTargets(target)
 
 
@@ -92,7 +96,11 @@ def started(
     try:
         record = _wait(launcher, record_path, log_path)
         yield StackTargets(
-            record["targets"]["orchestrator"], record["targets"].get("retriever"), record["pids"], started=True
+            record["targets"]["orchestrator"],
+            record["targets"].get("retriever"),
+            record["pids"],
+            started=True,
+            metrics=_metrics(record_path),
         )
     finally:
         _stop(launcher)
@@ -132,6 +140,19 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and {"pid", "targets", "pids"} <= record.keys() else None
+
+
+def _metrics(record_path: Path) -> dict[str, str]:
+    """The metrics address of each service, where the launcher serves any; of several replicas none."""
+    try:
+        groups = json.loads(record_path.with_name(_METRICS).read_text(encoding="utf-8"))
+        found = [
+            (group["labels"]["service"], f"http://{target}/metrics") for group in groups for target in group["targets"]
+        ]
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    services = [service for service, _ in found]
+    return {service: url for service, url in found if services.count(service) == 1}
 
 
 def _says_up(log_path: Path) -> bool:

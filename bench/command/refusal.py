@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from argo.client import Client
+from argo.metric import RPC_SERVER_DURATION
 from bench.asker import StubAsker
 from bench.check import check_stack
 from bench.command.option import (
@@ -26,9 +27,10 @@ from bench.command.option import (
     stack,
     tables_on,
 )
+from bench.histogram import Histogram, read_histogram
 from bench.question import read_questions
 from bench.record import RecordFile
-from bench.refusal import Refusals, run_refusals, score_refusals
+from bench.refusal import REFUSED_CALLS, Refusals, run_refusals, score_refusals
 from bench.report import last_line, refusal_table
 from bench.stack import STATE_DIR, StackTargets
 
@@ -74,6 +76,7 @@ async def _refusals(
             progress() as bar,
         ):
             task = bar.add_task("over capacity", total=settings["questions"])
+            before = await _served(running)
             found = await run_refusals(
                 asker,
                 texts,
@@ -83,4 +86,14 @@ async def _refusals(
                 records=records,
                 advance=functools.partial(bar.advance, task),
             )
+            found.served = (await _served(running)).since(before)
+            records.write("handler", {"bounds_s": found.served.bounds[:-1], "at_most": found.served.counts})
     return found, {"settings": settings, **records.head, "record": shown(records.path)}
+
+
+async def _served(running: StackTargets) -> Histogram:
+    """Times of the refusals that the orchestrator has served; none where the launcher serves no metrics."""
+    url = running.metrics.get("orchestrator")
+    if url is None:
+        return Histogram()
+    return await asyncio.to_thread(read_histogram, url, RPC_SERVER_DURATION.name, REFUSED_CALLS)

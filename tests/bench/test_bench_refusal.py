@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from argo.errors import ResourceExhaustedError
 from bench.asker import Asked, AskRequest
+from bench.histogram import Histogram
 from bench.record import RecordFile, read_record
 from bench.refusal import Refusals, run_refusals, score_refusals
 
@@ -55,4 +57,15 @@ def test_percentiles_are_in_milliseconds() -> None:
 
 
 def test_a_run_without_a_refusal_has_no_percentiles() -> None:
-    assert score_refusals(Refusals(taken=5))["refusal_ms"] is None
+    score = score_refusals(Refusals(taken=5))
+    assert (score["refusal_ms"], score["handler_ms"], score["within_10_ms"]) == (None, None, None)
+
+
+def test_the_handlers_percentiles_come_from_its_histogram_and_its_promise_from_a_bound() -> None:
+    # Nine of ten within 5 ms, the last within 20 ms.
+    served = Histogram((0.005, 0.01, 0.02, math.inf), (9.0, 9.0, 10.0, 10.0))
+    score = score_refusals(Refusals(refused_s=[0.03], hints_s=[0.5], served=served))
+    assert (score["served"], score["within_10_ms"]) == (10, 0.9)
+    # The 5th of nine on the line to 5 ms; nine and a half, half way from 10 ms to 20 ms.
+    assert score["handler_ms"]["p50"] == pytest.approx(5 * 5 / 9)
+    assert score["handler_ms"]["p95"] == pytest.approx(15.0)

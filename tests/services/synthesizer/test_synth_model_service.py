@@ -139,7 +139,8 @@ async def test_a_full_engine_refuses_at_once_with_a_hint(
 async def test_info_tells_engine_profile_pace_and_switches(stub: synthesizer_pb2_grpc.SynthesizerServiceStub) -> None:
     info = await stub.GetInfo(types_pb2.GetInfoRequest())
     assert info.engine.name == "scripted" and info.engine.language_model and info.engine.profile == "default@1"
-    assert info.engine.ttft_s >= _TTFT_S * 0.9 and info.engine.tpot_s >= 0.0009
+    # A first token that is late leaves the others on schedule, so that only their sum is bounded from below.
+    assert info.engine.ttft_s >= _TTFT_S * 0.9 and info.engine.ttft_s + 23 * info.engine.tpot_s >= _TTFT_S + 23 * 0.0009
     # The default profile's.
     assert info.settings["max_tokens"] == "200"
     assert (info.settings["fit_answer_length"], info.settings["draft_tokens"]) == ("true", "0")
