@@ -20,6 +20,7 @@ __all__ = ["EngineMetrics", "GenerationMetrics"]
 
 _OUT_OF_MEMORY: Final = ("out of memory", "outofmemoryerror", "cannot allocate memory", "memoryerror")
 """How CUDA, PyTorch, the kernel and Python name it."""
+_REFUSALS: Final = ("full", "late")
 _VLLM: Final = "vllm:"
 _VLLM_GAUGES: Final[Mapping[str, tuple[Declared, Callable[[Iterable[float]], float]]]] = {
     "vllm:num_requests_running": (names.ENGINE_RUNNING, sum),
@@ -48,6 +49,7 @@ class GenerationMetrics:
         self._cached_tokens = metrics.counter(names.CACHED_TOKENS)
         self._out_of_memory = metrics.counter(names.OUT_OF_MEMORY)
         self._refused = metrics.counter(names.REFUSED_GENERATIONS)
+        self._known: set[str] = set()
 
     def finished(self, kind: str, generated: Generated, seconds: float) -> None:
         """A generation came to its end.
@@ -57,6 +59,11 @@ class GenerationMetrics:
             generated: The whole of it.
             seconds: From its request to its end.
         """
+        if kind not in self._known:
+            self._known.add(kind)
+            # A counter that first shows at its first event has no rate from before it, and a rule would miss that one.
+            for reason in _REFUSALS:
+                self._refused.labels(kind, reason)
         self._generations.labels(kind, generated.finish_reason).inc()
         self._duration.labels(kind).observe(seconds)
         self._prompt_tokens.labels(kind).inc(generated.prompt_tokens)

@@ -25,7 +25,6 @@ from deploy.scrape import targets_path
 
 QUESTION = "What is the difference between the near-RT RIC and the non-RT RIC?"
 FROM_VLLM = {
-    "argo_engine_waiting",
     "argo_engine_kv_cache_used_ratio",
     "argo_engine_prefix_hit_ratio",
     "argo_gpu_utilisation_ratio",
