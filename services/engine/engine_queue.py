@@ -105,7 +105,7 @@ class EngineQueue:
             raise LateError(f"{request.least_tokens} tokens take longer than the {limit_s:.3f} s that are left")
         async with admission.place(time.perf_counter() + slack_s) as waited_s:
             if limit_s is not None:
-                request = dataclasses.replace(request, time_limit_s=limit_s - waited_s)
+                request = _fitted(request, limit_s - waited_s, pace.at(time.monotonic()))
             yield Turn(request, waited_s, pace)
 
     def describe(self, info: types_pb2.EngineInfo) -> None:
@@ -115,3 +115,16 @@ class EngineQueue:
         info.max_running, info.max_queued = self._bounds
         info.queued = self.queued
         info.unfinished += info.queued
+
+
+def _fitted(request: GenerationRequest, left_s: float, pace: Pace) -> GenerationRequest:
+    """The request with the time that it has left, and with the tokens that are of use in it.
+
+    They were fitted to more time when it was asked for. An engine that is told ends with the last of them, where the
+    time limit would end it in the middle of what it was to write, and call that a failure.
+    """
+    sampling, tokens = request.sampling, max(request.least_tokens, pace.tokens_in(left_s))
+    # Whoever has no least is not of less use for being cut.
+    if request.least_tokens > 1 and sampling.min_tokens <= tokens < sampling.max_tokens:
+        sampling = dataclasses.replace(sampling, max_tokens=tokens)
+    return dataclasses.replace(request, sampling=sampling, time_limit_s=left_s)

@@ -153,6 +153,8 @@ class FreeAnswer:
                 async for part in parts:
                     if isinstance(part, Generated):
                         self._ended(part)
+                        # Fitted once more, to what the wait for the engine left of the time.
+                        self.is_exact &= not self._cut or part.completion_tokens >= tokens
                     elif delta := self._written.feed(part):
                         yield delta
                     elif self._written.beyond_refusal > _AFTER_REFUSAL:
