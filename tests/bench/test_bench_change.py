@@ -41,14 +41,14 @@ def test_any_statistic_may_be_compared() -> None:
     assert (found.first, found.second, found.ratio) == (2.0, 20.0, 10.0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(sample=_SAMPLES, paired=st.booleans())
 def test_a_sample_does_not_differ_from_itself(sample: list[float], paired: bool) -> None:
     found = change(sample, sample, np.random.default_rng(0), paired=paired, resamples=200)
     assert found.difference == 0.0 and not found.beyond_noise
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(first=_SAMPLES, second=_SAMPLES)
 def test_the_difference_is_the_other_ways_negative(first: list[float], second: list[float]) -> None:
     one = change(first, second, np.random.default_rng(0), resamples=50)

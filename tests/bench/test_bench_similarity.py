@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.similarity import rouge_l
@@ -40,7 +40,6 @@ def _longest(a: list[str], b: list[str]) -> int:
     return max(_longest(a[:-1], b), _longest(a, b[:-1]))
 
 
-@settings(deadline=None)
 @given(reference=_TEXTS.filter(lambda text: len(text.split()) <= 7), candidate=_TEXTS)
 def test_rouge_l_agrees_with_plain_recursion_and_is_symmetric(reference: str, candidate: str) -> None:
     a, b = reference.split(), candidate.split()

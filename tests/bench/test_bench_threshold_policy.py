@@ -82,7 +82,7 @@ def test_a_pair_is_worth_the_best_of_all_fan_outs_by_brute_force(sigma: str) -> 
         assert got == pytest.approx(best, abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(parameters=parameter_sets, n_foci=st.integers(1, 5), constant=st.booleans(), reason=st.booleans())
 def test_no_two_thresholds_beat_the_optimum_and_those_that_are_the_table_reach_it(
     parameters: MdpParameters, n_foci: int, constant: bool, reason: bool
@@ -133,7 +133,7 @@ def test_an_answer_without_the_model_is_worth_less_under_thresholds_too() -> Non
     assert budgeted_value(mdp, pairs, plan, 0.5, 6)[0, 0] == pytest.approx(1.0 - 0.03)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(parameters=parameter_sets, n_foci=st.integers(1, 4), slack=st.integers(0, 60))
 def test_no_two_thresholds_beat_the_optimum_with_a_budget(parameters: MdpParameters, n_foci: int, slack: int) -> None:
     mdp = EvidenceTracker(parameters).process(n_foci, max_fan_out=8, reason_available=True)

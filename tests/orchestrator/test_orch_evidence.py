@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scripted_stack import passage
 
@@ -102,7 +102,6 @@ LISTS = st.lists(
 )
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(lists=LISTS, max_passages=st.integers(1, 12), max_words=st.integers(1, 120))
 def test_what_is_kept_is_within_the_caps_unique_and_was_found(
     lists: list[tuple[str, list[types_pb2.Passage]]], max_passages: int, max_words: int
@@ -125,7 +124,6 @@ def test_what_is_kept_is_within_the_caps_unique_and_was_found(
         assert all(sizes[identity] > left for identity in everything - set(ids))
 
 
-@settings(deadline=None)  # a busy machine is no finding
 @given(lists=LISTS, seed=st.integers(0, 100))
 def test_what_is_kept_does_not_depend_on_which_search_came_back_first(
     lists: list[tuple[str, list[types_pb2.Passage]]], seed: int

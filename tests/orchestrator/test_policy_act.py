@@ -348,7 +348,7 @@ def moves_of(name: str, parameters: MdpParameters) -> ProgressTracker:
     return ConstantTracker(parameters, n_progress=41) if name == "constant" else tracker(name, parameters)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     parameters=parameter_sets,
     times=time_sets,
@@ -403,7 +403,7 @@ def test_no_episode_exceeds_its_budget(
         assert decision.ending is Ending.MODEL or name == "mdp" or steps == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(parameters=parameter_sets, times=time_sets, tracker_name=st.sampled_from(TRACKERS), n_foci=st.integers(1, 6))
 def test_v_never_falls_with_more_progress_or_more_time(
     parameters: MdpParameters, times: ActionTimes, tracker_name: str, n_foci: int
@@ -421,7 +421,7 @@ def test_v_never_falls_with_more_progress_or_more_time(
     assert np.diff(feasible, axis=0).min(initial=0.0) >= -1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     parameters=parameter_sets,
     times=time_sets,
@@ -448,7 +448,7 @@ def test_a_choice_of_wording_is_worth_no_less_than_the_model_alone_and_no_more_t
     assert worth[1] <= worth[2] + 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     parameters=parameter_sets,
     times=time_sets,
@@ -471,7 +471,7 @@ def test_dearer_actions_never_raise_v(
         assert (costly.budgeted.row(slack) <= cheap.budgeted.row(slack) + 1e-9).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     parameters=parameter_sets,
     times=time_sets,
@@ -488,7 +488,7 @@ def test_terminating_is_optimal_at_full_progress(
     assert process.evaluate(1.0, time_left_s).best == TERMINATE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     parameters=parameter_sets,
     times=time_sets,

@@ -126,7 +126,7 @@ def dearer(parameters: MdpParameters, more: float) -> MdpParameters:
     return MdpParameters.from_mapping({**mapping, "retrieve_cost": parameters.retrieve_cost + more})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(parameters=parameter_sets, n_foci=st.integers(1, 5), more=st.floats(0.001, 0.2))
 def test_dearer_retrieval_never_raises_theta_star(parameters: MdpParameters, n_foci: int, more: float) -> None:
     # Every way to go on gets worse or stays as it was, and ending does not: the states that go on only become fewer.
@@ -137,7 +137,7 @@ def test_dearer_retrieval_never_raises_theta_star(parameters: MdpParameters, n_f
         assert after.theta_star <= before.theta_star
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(parameters=parameter_sets, n_foci=st.integers(1, 5), more=st.floats(0.001, 0.2))
 def test_dearer_retrieval_never_raises_theta_cont_where_it_is_the_only_action(
     parameters: MdpParameters, n_foci: int, more: float

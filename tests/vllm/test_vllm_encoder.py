@@ -55,7 +55,7 @@ def _encoded_whole(tokenizer: Any, messages: tuple[Message, ...]) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["qwen", "gpt2"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(st.sampled_from("aB1 .,:-'s\n\t\u00e9\u4e2d<|[]")), min_size=40, max_size=60))
 def test_ids_are_those_of_the_whole_prompt(tokenizers: dict[str, Any], name: str, questions: list[str]) -> None:
     tokenizer = tokenizers[name]
