@@ -202,7 +202,7 @@ class Stack:
             What will be said of the check, once it has been made.
         """
         checked = Checked()
-        from_here = len(self.asked)
+        from_here, began_s = len(self.asked), time.time()
         before = {name: (process.starts, await self._held(process)) for name, process in self.processes.items()}
         yield checked
         asked = self.asked[from_here:]
@@ -218,7 +218,7 @@ class Stack:
             )
         died = len(survivors) < len(before)
         if not died:
-            await until(self._spans_whole, patience_s, "spans name parents that never ended")
+            await until(lambda: self._spans_whole(began_s), patience_s, "spans name parents that never ended")
         spans = "spans of the dead aside" if died else "spans whole"
         checked.text = f"{recorded}; engines idle; descriptors and tasks as before; {spans}"
 
@@ -233,8 +233,11 @@ class Stack:
         descriptors, tasks = await self._held(self.processes[name])
         return descriptors <= before[0] + _DESCRIPTORS and tasks <= before[1] + _TASKS
 
-    async def _spans_whole(self) -> bool:
+    async def _spans_whole(self, since_s: float) -> bool:
         for trace in read_traces(self.span_dir):
+            if trace.start_s < since_s:
+                # Of an earlier fault, which a process may have died of.
+                continue
             ids = {span.span_id for span in trace.spans}
             if any(span.parent_id and span.parent_id not in ids for span in trace.spans):
                 return False
