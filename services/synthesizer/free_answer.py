@@ -180,7 +180,9 @@ class FreeAnswer:
         self._work = self._work.plus(generated)
         self._raw = generated.text
         self._cut = generated.finish_reason != "stop"
-        self._fault = "its time was up" if generated.finish_reason == "time" else ""
+        self._fault = ""
+        if generated.finish_reason == "time":
+            self._fault = "its time was up" if generated.begun else "its turn would have come too late"
 
     def _ending(self) -> list[str | Answer]:
         """What is still to be shown behind the model's words, and the answer."""

@@ -25,10 +25,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tiny_model import make_qwen2, make_qwen3
 
+from argo.admission import QueueFullError
 from argo.errors import InvalidArgumentError, NotReadyError
 from argo.metric import Metrics
 from argo.telemetry import Telemetry
 from services.engine.canary import Canary, WatchedModel
+from services.engine.engine_queue import EngineQueue
 from services.engine.metric import EngineMetrics
 from services.engine.port import (
     EngineDeadError,
@@ -44,7 +46,7 @@ from services.engine.prompt import escape
 from services.engine.settings import EngineSettings
 from services.engine.span import TracedModel
 from services.engine.vllm_engine import VllmModel
-from services.engine.warm_up import finished, run_warm_up
+from services.engine.warm_up import Pace, finished, run_warm_up
 
 pytestmark = [
     pytest.mark.vllm,
@@ -318,6 +320,42 @@ async def test_a_nearer_deadline_is_served_first_and_none_at_all_last(model: Vll
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert order == ["soon", "late", "none"]
+
+
+async def test_behind_its_queue_the_engine_is_given_what_it_computes_and_the_nearest_deadline_comes_next(
+    model: VllmModel,
+) -> None:
+    queue = EngineQueue(most_queued=3)
+    queue.bound(model.describe().max_num_seqs, Pace(0.01, 0.001))
+    queued = TracedModel(model, Telemetry(None), queue)
+    begun: asyncio.Queue[str] = asyncio.Queue()
+
+    async def hold(name: str, limit_s: float | None) -> None:
+        async for _ in queued.generate(_request(name, max_tokens=_LONG, time_limit_s=limit_s)):
+            begun.put_nowait(name)
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(hold(f"holder {number}", None)) for number in range(4)]
+    assert {await begun.get() for _ in range(4)} == {f"holder {number}" for number in range(4)}
+    for waiting, (name, limit_s) in enumerate({"none": None, "late": 60.0, "soon": 20.0}.items(), start=1):
+        tasks.append(asyncio.create_task(hold(name, limit_s)))
+        async with asyncio.timeout(10):
+            while queue.queued != waiting:
+                await asyncio.sleep(0.005)
+    with pytest.raises(QueueFullError, match="4 generations are running and 3 wait"):
+        await finished(queued, _request("one too many"))
+    await _running_in_core(model, 4)
+    assert queued.unfinished == 7
+    order = []
+    for holder in tasks[:3]:
+        holder.cancel()
+        order.append(await asyncio.wait_for(begun.get(), 10))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert order == ["soon", "late", "none"]
+    await _running_in_core(model, 0)
+    assert queued.unfinished == 0
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import cast
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from synth_model_fake import CHOICE, DU, FREE, RU, TIMING, FakeModel, engine, extractive, prompt, synthesized
 
 from argo.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
-from services.engine.port import EngineDeadError
+from services.engine.port import EngineDeadError, Generated, GenerationRequest
 from services.engine.warm_up import Pace
 from services.synthesizer.engine import Focus, Note, SynthesisRequest
 from services.synthesizer.extractive import NOT_FOUND
@@ -322,3 +322,13 @@ async def test_an_answer_for_whose_least_length_no_time_is_left_is_not_begun() -
     await synthesized(engine(model, ModelRules(least_tokens=30)), replace(FREE, max_tokens=20))
     await synthesized(engine(model, ModelRules(least_tokens=30, fit_length=False)), FREE)
     assert [request.least_tokens for request in model.requests] == [30, 20, 1]
+
+
+async def test_an_answer_whose_turn_would_come_too_late_quotes_the_passages() -> None:
+    class Late(FakeModel):
+        async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
+            yield Generated("", "time", begun=False)
+
+    _, answer = await synthesized(engine(Late([])), FREE)
+    assert answer.text == extractive().answer(FREE).text
+    assert answer.degradation == "its turn would have come too late; the answer quotes the passages instead"
