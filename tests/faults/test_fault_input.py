@@ -15,6 +15,8 @@ from fault_bound import bound_of, none_is_zero
 from fault_report import Observed
 from fault_stack import Stack, running, script
 from fault_wire import METHODS, Method, Outcome, Place, call, method_named, places, raw_channel, wire_field
+from faulty_process import faulty_process
+from faulty_service import SECRET
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
@@ -401,3 +403,29 @@ async def test_an_unknown_method_or_service_is_unimplemented_and_the_server_live
                 assert not _INSIDE.search(outcomes[-1].details)
             assert (await send(info, b"")).status == "OK"
     observed(_tally(outcomes))
+
+
+@pytest.mark.case(
+    _GROUP,
+    "a handler that breaks: {fault}",
+    injected="a real process whose every method raises an error with a secret in its text, before its first reply or"
+    " after it, or a cancellation that nobody asked for",
+    expected="INTERNAL with an id and no more; the traceback in the log under that id; the process goes on",
+)
+@pytest.mark.parametrize("fault", ["raise", "raise-late", "cancel"])
+async def test_a_handler_that_breaks_gives_an_id_and_tells_its_log_the_rest(
+    tmp_path: Path, fault: str, observed: Observed
+) -> None:
+    broken = [method for method in METHODS if method.descriptor.server_streaming or fault != "raise-late"]
+    async with faulty_process(tmp_path) as process, raw_channel(process.target) as channel:
+        for method in broken:
+            outcome = await call(channel, method, [b""], metadata=(("fault", fault),))
+            found = re.fullmatch(r"internal error, reference ([0-9a-f]{8})", outcome.details)
+            assert outcome.status == "INTERNAL" and found, (method.name, outcome)
+            assert outcome.replies == (fault == "raise-late"), method.name
+            logged = process.log().partition(f"{method.path} failed, reference {found[1]}\nTraceback")[2]
+            assert logged, (method.name, process.log())
+            assert "CancelledError" in logged if fault == "cancel" else SECRET in logged, method.name
+            assert str(await call(channel, method, [b""])) == "OK"
+        assert process.starts == 1 and process.running
+    observed(f"{len(broken)} methods: {outcome}; traceback under that id in the log; the next call of each OK")
