@@ -39,6 +39,10 @@ _IDLE_STEPS = 2
 _SHORTEST_CALL_S = 0.001
 _FAULTS = {"UNAVAILABLE": "could not be reached", "DEADLINE_EXCEEDED": "did not answer in the time left"}
 """What a status says of a service, to a reader."""
+_NOT_SEARCHED = types_pb2.Degradation(
+    kind=types_pb2.DEGRADATION_KIND_RETRIEVER, detail="no search fitted the time, so nothing was looked for"
+)
+"""Flag of an answer before any step: that nothing was found says nothing of the documents."""
 
 
 class QuestionLoop:
@@ -104,6 +108,8 @@ class QuestionLoop:
         state = self._state(plan, recorded, policy.solved)
         self._emit_policy(state, policy)
         end_reason = await self._steps(state, policy)
+        if end_reason == orchestrator_pb2.END_REASON_BUDGET and not state.steps:
+            state.degradations.append(_NOT_SEARCHED)
         return await self._answer(state, end_reason)
 
     async def _plan(self, recorded: SessionRecord | None) -> session_pb2.RecordedPlan:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from functools import lru_cache
 from typing import Final
 
-from argo.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
+from argo.errors import DeadlineExceededError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
 from argo.v1 import types_pb2
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
 from services.engine.profile import RoleSampling
@@ -121,7 +121,8 @@ class ModelEngine:
         verdict could not be had: such a note closes nothing.
 
         Raises:
-            UnavailableError: The model failed, or its time was up before a word of the note.
+            UnavailableError: The model failed.
+            DeadlineExceededError: Its time was up before a word of the note.
             ResourceExhaustedError: The engine takes no more for now.
         """
         deadline = Deadline(time_limit_s, self._rules.time_margin_s)
@@ -133,7 +134,8 @@ class ModelEngine:
         # Numbers of this prompt's passages mean nothing in the prompt that the note goes into.
         text = " ".join(CitationStream(()).feed(without_controls(written.text)).split())
         if not text and written.finish_reason == "time":
-            raise UnavailableError("the note's time was up before the model wrote a word")
+            # Not UNAVAILABLE: that is tried again, and counts against a service that is well.
+            raise DeadlineExceededError("the note's time was up before the model wrote a word")
         if not text:
             return Note(focus.id, "", 0.0, work)
         try:

@@ -169,6 +169,8 @@ async def test_a_budget_spent_before_the_first_step_is_what_ended_the_loop(stack
     assert answer.end_reason == orchestrator_pb2.END_REASON_BUDGET
     assert answer.steps == 0
     assert answer.abstained
+    # "Not found" must not pass for what a search has found.
+    assert answer.degradations[-1].detail == "no search fitted the time, so nothing was looked for"
 
 
 async def test_a_passed_deadline_ends_the_call_with_grpcs_own_status(stack: Stack) -> None:

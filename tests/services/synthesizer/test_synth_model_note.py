@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from synth_model_fake import FakeModel, engine, prompt
 
-from argo.errors import UnavailableError
+from argo.errors import DeadlineExceededError, UnavailableError
 from services.engine.port import EngineDeadError
 from services.synthesizer.engine import Focus
 
@@ -53,7 +53,7 @@ async def test_a_note_whose_verdict_fails_is_kept_and_settles_nothing() -> None:
 async def test_a_note_that_cannot_be_had_is_an_error_of_its_own() -> None:
     with pytest.raises(UnavailableError):
         await engine(FakeModel([UnavailableError("gone")])).reason(*_ASKED)
-    with pytest.raises(UnavailableError, match="time was up"):
+    with pytest.raises(DeadlineExceededError, match="time was up"):
         await engine(FakeModel([""], finish_reason="time")).reason(*_ASKED, 0.5)
     with pytest.raises(EngineDeadError):
         await engine(FakeModel(["RLC.", EngineDeadError("gone")])).reason(*_ASKED)
