@@ -105,9 +105,16 @@ soak: $(DEV_STAMP) ## Ten minutes of questions with a random fault every 10 s, w
 	@SOAK_S=600 SOAK_SEED=$${SOAK_SEED:-$$(date +%Y%m%d)} $(BIN)/python -m pytest tests/faults/test_fault_soak.py $(ARGS)
 
 .PHONY: reliability
-reliability: $(DEV_STAMP) ## Run the fault tests and write what they saw into docs/reliability.md
+reliability: $(DEV_STAMP) ## Run the fault tests, those on vLLM where it is set up, and write what they saw into docs/reliability.md
 	@.ci/system-packages
-	@$(BIN)/python -m pytest tests/faults --reliability docs/reliability.md $(ARGS)
+	@failed=; \
+	$(BIN)/python -m pytest tests/faults --reliability docs/reliability.md $(ARGS) || failed=yes; \
+	if [ -e $(VLLM_STAMP) ]; then \
+	  $(MAKE) test-vllm ARGS='-k core --reliability docs/reliability.md' || failed=yes; \
+	else \
+	  echo "vLLM is not set up (make test-vllm does so): the cases of its engine core stay as they were"; \
+	fi; \
+	[ -z "$$failed" ]
 
 .PHONY: audit
 audit: $(DEV_STAMP) $(AUDIT_STAMP) ## Check licences, pins, and known weaknesses of what is installed

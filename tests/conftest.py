@@ -1,9 +1,53 @@
-"""What holds for all tests."""
+"""Tests that are rows of docs/reliability.md, wherever they are: the mark `case`, `observed`, and `--reliability FILE`."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+from collections.abc import Iterator
+from pathlib import Path
 
-# A busy machine is no finding; pytest-timeout ends what hangs.
-settings.register_profile("argo")
-settings.load_profile("argo")
+import pytest
+from fault_report import OPTION, PROPERTY, Observed, Reliability, case_of
+
+_SAID = pytest.StashKey[tuple[Observed, dict[str, str]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(OPTION, metavar="FILE", help="write the tables of this run's cases into this Markdown file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A worker of pytest-xdist reports to its controller, which alone writes.
+    if (path := config.getoption(OPTION)) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Reliability(Path(path)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    # Before the fixtures: a set-up that fails is a row as well.
+    if (case := case_of(item)) is not None:
+        row = case | {"observed": ""}
+        item.user_properties.append((PROPERTY, row))
+        item.stash[_SAID] = (Observed(), row)
+    return (yield)
+
+
+@pytest.fixture
+def observed(request: pytest.FixtureRequest) -> Observed:
+    """Tells what was seen; a marked test that passes must."""
+    return request.node.stash[_SAID][0] if _SAID in request.node.stash else Observed()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    yield
+    if _SAID in item.stash and not item.stash[_SAID][0].texts:
+        raise AssertionError("a marked case must say what it observed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    # Before the report takes its copy, also of a test that failed half way.
+    if _SAID in item.stash:
+        said, row = item.stash[_SAID]
+        row["observed"] = "; ".join(said.texts)
+    return (yield)
