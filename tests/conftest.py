@@ -1,4 +1,4 @@
-"""Tests that are rows of docs/reliability.md, wherever they are: the mark `case`, `observed`, and `--reliability FILE`."""
+"""Tests that are rows of docs/reliability.md: the mark `case`, the fixture `observed`, and `--reliability FILE`."""
 
 from __future__ import annotations
 
