@@ -58,8 +58,8 @@ class EngineSettings(ServerSettings):
     max_running: int | None = Field(default=None, ge=1, le=65_536)
     """Generations that the engine is given at once; more wait for their turn. None takes as many as it computes at once
     (its max_num_seqs), and 256 with "openai", whose server does not tell. Set it there to what the server computes at
-    once, or the server's own queue is the one that grows. More than the engine computes keeps some ready inside it, which
-    spares it a step or two without work for each, and are begun in its own order. Unused with "builtin"."""
+    once, or the server's own queue is the one that grows. More than the engine computes keeps some ready inside it, so
+    that its batch is full at every step; these go by its own order. Unused with "builtin"."""
 
     max_queued: int | None = Field(default=None, ge=0, le=65_536)
     """Generations that wait besides, the one whose time runs out first at the front; more are refused at once with
