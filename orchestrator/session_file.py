@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-from argo.disk import disk_state, is_full
+from argo.disk import free_bytes, shown_size
 from argo.errors import NotReadyError
 from orchestrator.session import StoreNotReadyError, StoreUnavailableError
 
@@ -137,10 +137,11 @@ class SessionFile:
         if kind == sqlite3.SQLITE_BUSY:
             return StoreUnavailableError(f"session_path {self._path} is locked by another program; end that, or wait")
         # Under some systems and for some of its files, SQLite tells of a full disk as of any other I/O error.
-        if kind == sqlite3.SQLITE_FULL or (kind in _UNWRITABLE and is_full(self._path, _ROOM_BYTES)):
+        free = free_bytes(self._path)
+        if kind == sqlite3.SQLITE_FULL or (kind in _UNWRITABLE and free < _ROOM_BYTES):
             return StoreNotReadyError(
-                f"session_path {self._path} cannot be written: {disk_state(self._path)}; free some, and questions are "
-                "taken again without a restart"
+                f"session_path {self._path} cannot be written: its disk is full, with {shown_size(free)} free; free "
+                "some, and questions are taken again without a restart"
             )
         if kind in _UNWRITABLE:
             return StoreNotReadyError(

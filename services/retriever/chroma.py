@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import chromadb
 import httpx
 import numpy as np
+from chromadb.api.client import Client
 from chromadb.config import Settings
-from chromadb.errors import ChromaError, NotFoundError
+from chromadb.errors import ChromaError, InternalError, NotFoundError
 from numpy.typing import NDArray
 
 from argo.errors import ArgoError, InvalidArgumentError, NotReadyError, UnavailableError
+from services.retriever.chroma_metadata import from_chroma, to_metadata
 from services.retriever.embedder import Vectors
-from services.retriever.passage import Passage
+from services.retriever.gate import Gate
+from services.retriever.index_folder import IndexFolder, room_bytes
 from services.retriever.store import StoredPassage
 
-__all__ = ["ChromaStore", "ServerChromaStore", "onnx_minilm_function", "open_embedded", "open_server"]
+__all__ = [
+    "ChromaStore",
+    "EmbeddedChromaStore",
+    "ServerChromaStore",
+    "onnx_minilm_function",
+    "open_embedded",
+    "open_server",
+]
 
-_LOCK_FILE: Final = "argo-retriever.lock"
+_FAULTS: Final = (InternalError, NotFoundError)
+"""What Chroma raises where its files are not as they should be; of its other errors each is a bug of ours."""
+_FAULTS_AT_START: Final = (*_FAULTS, ValueError)
+"""A client that cannot read its own tables says so with a bare ValueError."""
+_SERVER_FULL: Final = "database or disk is full"
 _BATCH: Final = 1_000
 """Passages per call; SQLite bounds the number of variables of one statement."""
 _EMBEDDER: Final = "argo:embedder"
@@ -42,36 +55,33 @@ class _Named(Protocol):
     def dimension(self) -> int: ...
 
 
-def open_embedded(path: Path, collection: str, embedder: _Named) -> ChromaStore:
+def open_embedded(path: Path, collection: str, embedder: _Named) -> EmbeddedChromaStore:
     """Open a collection in a folder of this machine, which this process owns from now on.
 
     Raises:
-        NotReadyError: Another process owns the folder, it cannot be written, or the collection was built with
-            another embedder.
+        NotReadyError: Another process owns the folder, it cannot be written or is damaged, or the collection was built
+            with another embedder.
+        UnavailableError: Another program has the database locked.
     """
+
+    def connect() -> tuple[Any, Any]:
+        try:
+            client: Any = chromadb.PersistentClient(str(path), settings=Settings(anonymized_telemetry=False))
+        except BaseException:
+            # Chroma keeps what could not be made, and the next client would be handed that.
+            Client.clear_system_cache()
+            raise
+        try:
+            return client, _collection(client, collection, embedder)
+        except BaseException:
+            client.close()
+            raise
+
+    folder = IndexFolder(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / _LOCK_FILE).open("a+")
-    except OSError as error:
-        raise NotReadyError(f"index path {str(path)!r} cannot be written: {error.strerror}") from error
-    try:
-        # Chroma's embedded client is for one process; two would each miss what the other wrote.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        owner = lock.read().strip() or "unknown"
-        lock.close()
-        raise NotReadyError(
-            f"index path {str(path)!r} is in use by another retriever, process {owner}; stop it or use another path"
-        ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    try:
-        client = chromadb.PersistentClient(str(path), settings=Settings(anonymized_telemetry=False))
-        return ChromaStore(_collection(client, collection, embedder), lock)
+        return EmbeddedChromaStore(folder, connect)
     except BaseException:
-        lock.close()
+        folder.close()
         raise
 
 
@@ -102,8 +112,14 @@ def _reaching(url: str) -> Iterator[None]:
         yield
     except ArgoError:
         raise
+    except ChromaError as error:
+        if _SERVER_FULL in str(error):
+            raise NotReadyError(
+                f"Chroma server {url} cannot write: its disk is full; free some, and ingest again"
+            ) from (error)
+        raise UnavailableError(f"Chroma server {url} failed: {error}") from error
     # Chroma's client says with a bare ValueError that it found no server.
-    except (ValueError, ChromaError, httpx.HTTPError, OSError) as error:
+    except (ValueError, httpx.HTTPError, OSError) as error:
         raise UnavailableError(f"Chroma server {url} cannot be reached: {error}") from error
 
 
@@ -126,8 +142,6 @@ def _collection(client: Any, name: str, embedder: _Named) -> Any:
         )
     except ValueError as error:
         raise InvalidArgumentError(f"collection {name!r} cannot be opened: {error}") from error
-    except ChromaError as error:
-        raise NotReadyError(f"collection {name!r} cannot be opened: {error}") from error
     metadata = collection.metadata or {}
     built_with = metadata.get(_EMBEDDER)
     if built_with != embedder.name:
@@ -143,12 +157,134 @@ def _collection(client: Any, name: str, embedder: _Named) -> Any:
     return collection
 
 
-class ChromaStore:
-    """A Chroma collection that this process owns, behind the store port; made by open_embedded."""
+class ChromaStore(ABC):
+    """A Chroma collection behind the store port.
 
-    def __init__(self, collection: Any, lock: IO[str] | None = None) -> None:
+    Args:
+        collection: As the client has opened it.
+    """
+
+    def __init__(self, collection: Any) -> None:
         self._collection = collection
-        self._lock = lock
+        self._name = str(collection.name)
+
+    @abstractmethod
+    def _calling(self, *, wait: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Around each call into Chroma; tells of its faults in our words. Without `wait` nothing is waited for."""
+
+    def _writing(self, needed_bytes: int) -> contextlib.AbstractContextManager[None]:
+        """The same around a call that writes so much."""
+        return self._calling()
+
+    @property
+    def name(self) -> str:
+        """Name of the collection."""
+        return self._name
+
+    def ids(self) -> set[str]:
+        """Ids of all passages."""
+        with self._calling():
+            return set(self._collection.get(include=[])["ids"])
+
+    def load(self) -> tuple[list[StoredPassage], Vectors]:
+        """Every passage and its vector."""
+        with self._calling():
+            count = self._collection.count()
+            return self._pages({"limit": _BATCH, "offset": offset} for offset in range(0, count, _BATCH))
+
+    def read(self, ids: Sequence[str]) -> tuple[list[StoredPassage], Vectors]:
+        """Passages by id with their vectors."""
+        with self._calling():
+            return self._pages({"ids": list(ids[at : at + _BATCH])} for at in range(0, len(ids), _BATCH))
+
+    def _pages(self, selections: Iterable[Mapping[str, Any]]) -> tuple[list[StoredPassage], Vectors]:
+        stored: list[StoredPassage] = []
+        vectors: list[Vectors] = []
+        for selection in selections:
+            page = self._collection.get(**selection, include=["documents", "metadatas", "embeddings"])
+            if page["ids"]:
+                vectors.append(np.asarray(page["embeddings"], np.float32))
+            rows = zip(page["ids"], page["documents"], page["metadatas"], strict=True)
+            stored.extend(from_chroma(*row) for row in rows)
+        return stored, np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
+
+    def add(self, passages: Sequence[StoredPassage], vectors: Vectors) -> None:
+        """Add passages, or write them anew."""
+        for at in range(0, len(passages), _BATCH):
+            batch = passages[at : at + _BATCH]
+            text_bytes = sum(len(stored.passage.text.encode()) for stored in batch)
+            with self._writing(room_bytes(len(batch), vectors.shape[1], text_bytes)):
+                self._collection.upsert(
+                    ids=[stored.passage.id for stored in batch],
+                    documents=[stored.passage.text for stored in batch],
+                    metadatas=[to_metadata(stored) for stored in batch],
+                    embeddings=vectors[at : at + _BATCH],
+                )
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Take passages out by id."""
+        dimension = int(self._collection.metadata[_DIMENSION])
+        for at in range(0, len(ids), _BATCH):
+            with self._writing(room_bytes(len(ids), dimension, 0)):
+                self._collection.delete(ids=list(ids[at : at + _BATCH]))
+
+    def nearest(self, vectors: Vectors, count: int) -> list[tuple[list[str], NDArray[np.float32]]]:
+        """For each vector the ids of the nearest passages and their cosines, best first; one call for all."""
+        # Whoever asks can do without, and does not wait for another program.
+        with self._calling(wait=False):
+            found = self._collection.query(query_embeddings=vectors, n_results=count, include=["distances"])
+        return [
+            (list(ids), 1.0 - np.asarray(distances, np.float32))
+            for ids, distances in zip(found["ids"], found["distances"], strict=True)
+        ]
+
+
+class EmbeddedChromaStore(ChromaStore):
+    """A collection in a folder that this process owns; made by open_embedded.
+
+    A client whose write has failed is not used to write again: after a full disk, a statement that it left open kept
+    its next write waiting for itself.
+
+    Args:
+        folder: The folder, owned.
+        connect: Makes a client and opens the collection with it.
+    """
+
+    def __init__(self, folder: IndexFolder, connect: Callable[[], tuple[Any, Any]]) -> None:
+        self._folder = folder
+        self._connect = connect
+        self._gate = Gate()
+        self._is_spent = False
+        self._is_closed = False
+        with folder.using(_FAULTS_AT_START):
+            self._client, collection = connect()
+        super().__init__(collection)
+
+    @contextlib.contextmanager
+    def _calling(self, *, wait: bool = True) -> Iterator[None]:
+        if wait and self._is_spent:
+            self._renew()
+        with self._folder.using(_FAULTS, wait=wait), self._gate.inside():
+            if self._is_closed:
+                raise UnavailableError(f"collection {self._name!r} is being opened again")
+            try:
+                yield
+            except _FAULTS:
+                # Whoever does not wait only reads, and has no part in this.
+                self._is_spent = self._is_spent or wait
+                raise
+
+    def _writing(self, needed_bytes: int) -> contextlib.AbstractContextManager[None]:
+        self._folder.check_room(needed_bytes)
+        return self._calling()
+
+    def _renew(self) -> None:
+        """A new client in the place of the old one; called by the one writer."""
+        with self._folder.using(_FAULTS_AT_START), self._gate.alone():
+            self._client.close()
+            self._is_closed = True
+            self._client, self._collection = self._connect()
+            self._is_closed = self._is_spent = False
 
     @property
     def kind(self) -> str:
@@ -164,65 +300,22 @@ class ChromaStore:
         """Always the same: nobody else writes."""
         return ""
 
-    @property
-    def name(self) -> str:
-        """Name of the collection."""
-        return str(self._collection.name)
-
-    def ids(self) -> set[str]:
-        """Ids of all passages."""
-        return set(self._collection.get(include=[])["ids"])
-
     def load(self) -> tuple[list[StoredPassage], Vectors]:
         """Every passage and its vector."""
-        return self._pages({"limit": _BATCH, "offset": offset} for offset in range(0, self._collection.count(), _BATCH))
-
-    def read(self, ids: Sequence[str]) -> tuple[list[StoredPassage], Vectors]:
-        """Passages by id with their vectors."""
-        return self._pages({"ids": list(ids[at : at + _BATCH])} for at in range(0, len(ids), _BATCH))
-
-    def _pages(self, selections: Iterable[Mapping[str, Any]]) -> tuple[list[StoredPassage], Vectors]:
-        stored: list[StoredPassage] = []
-        vectors: list[Vectors] = []
-        for selection in selections:
-            page = self._collection.get(**selection, include=["documents", "metadatas", "embeddings"])
-            if page["ids"]:
-                vectors.append(np.asarray(page["embeddings"], np.float32))
-            rows = zip(page["ids"], page["documents"], page["metadatas"], strict=True)
-            stored.extend(_from_chroma(*row) for row in rows)
-        return stored, np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
-
-    def add(self, passages: Sequence[StoredPassage], vectors: Vectors) -> None:
-        """Add passages, or write them anew."""
-        for at in range(0, len(passages), _BATCH):
-            batch = passages[at : at + _BATCH]
-            self._collection.upsert(
-                ids=[stored.passage.id for stored in batch],
-                documents=[stored.passage.text for stored in batch],
-                metadatas=[_to_metadata(stored) for stored in batch],
-                embeddings=vectors[at : at + _BATCH],
-            )
-
-    def delete(self, ids: Sequence[str]) -> None:
-        """Take passages out by id."""
-        for at in range(0, len(ids), _BATCH):
-            self._collection.delete(ids=list(ids[at : at + _BATCH]))
+        try:
+            return super().load()
+        finally:
+            self._folder.opened()
 
     def publish(self) -> None:
         """Nobody else is to be told."""
 
-    def nearest(self, vectors: Vectors, count: int) -> list[tuple[list[str], NDArray[np.float32]]]:
-        """For each vector the ids of the nearest passages and their cosines, best first; one call for all."""
-        found = self._collection.query(query_embeddings=vectors, n_results=count, include=["distances"])
-        return [
-            (list(ids), 1.0 - np.asarray(distances, np.float32))
-            for ids, distances in zip(found["ids"], found["distances"], strict=True)
-        ]
-
     def close(self) -> None:
         """Give the folder free for another process."""
-        if self._lock is not None:
-            self._lock.close()
+        with self._gate.alone():
+            self._client.close()
+            self._is_closed = True
+        self._folder.close()
 
 
 class ServerChromaStore(ChromaStore):
@@ -258,12 +351,12 @@ class ServerChromaStore(ChromaStore):
 
     def publish(self) -> None:
         """Make the generation another. Of two that publish at once one wins, and both differ from what was seen."""
-        with self._found():
+        with self._calling():
             metadata = {**(self._collection.metadata or {}), _GENERATION: uuid.uuid4().hex}
             self._collection.modify(metadata=metadata)
 
     @contextlib.contextmanager
-    def _found(self) -> Iterator[None]:
+    def _calling(self, *, wait: bool = True) -> Iterator[None]:
         with _reaching(self._url):
             try:
                 yield
@@ -272,71 +365,5 @@ class ServerChromaStore(ChromaStore):
                 self._collection = self._reopen()
                 raise
 
-    def ids(self) -> set[str]:
-        """Ids of all passages."""
-        with self._found():
-            return super().ids()
-
-    def load(self) -> tuple[list[StoredPassage], Vectors]:
-        """Every passage and its vector."""
-        with self._found():
-            return super().load()
-
-    def read(self, ids: Sequence[str]) -> tuple[list[StoredPassage], Vectors]:
-        """Passages by id with their vectors."""
-        with self._found():
-            return super().read(ids)
-
-    def add(self, passages: Sequence[StoredPassage], vectors: Vectors) -> None:
-        """Add passages, or write them anew."""
-        with self._found():
-            super().add(passages, vectors)
-
-    def delete(self, ids: Sequence[str]) -> None:
-        """Take passages out by id."""
-        with self._found():
-            super().delete(ids)
-
-    def nearest(self, vectors: Vectors, count: int) -> list[tuple[list[str], NDArray[np.float32]]]:
-        """For each vector the ids of the nearest passages and their cosines, best first; one call for all."""
-        with self._found():
-            return super().nearest(vectors, count)
-
-
-def _to_metadata(stored: StoredPassage) -> dict[str, str | int]:
-    """What Chroma keeps beside a text; it takes no None."""
-    passage = stored.passage
-    metadata: dict[str, str | int] = {
-        "source": passage.source,
-        "title": passage.title,
-        "section": passage.section,
-        "media_type": passage.media_type,
-        "number": passage.number,
-        "version": passage.version,
-        "working_group": passage.working_group,
-        "content_hash": stored.content_hash,
-        "rules": stored.rules,
-        "index": stored.index,
-        "count": stored.count,
-    }
-    if passage.page is not None:
-        metadata["page"] = passage.page
-    return metadata
-
-
-def _from_chroma(identifier: str, text: str, metadata: Mapping[str, Any]) -> StoredPassage:
-    passage = Passage(
-        id=identifier,
-        text=text,
-        source=str(metadata["source"]),
-        title=str(metadata["title"]),
-        section=str(metadata["section"]),
-        media_type=str(metadata["media_type"]),
-        page=int(metadata["page"]) if "page" in metadata else None,
-        number=str(metadata["number"]),
-        version=str(metadata["version"]),
-        working_group=str(metadata["working_group"]),
-    )
-    return StoredPassage(
-        passage, str(metadata["content_hash"]), str(metadata["rules"]), int(metadata["index"]), int(metadata["count"])
-    )
+    def close(self) -> None:
+        """Nothing to give free."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from argo.errors import ArgoError, InvalidArgumentError, NotReadyError, UnavailableError
+from argo.errors import InvalidArgumentError, NotReadyError
 from services.retriever.collection import Builder, IndexedDocument, Snapshot
 from services.retriever.document import ParsedDocument
 from services.retriever.embedder import Embedder
@@ -150,7 +151,7 @@ class Retriever:
             self._builder.add(*self._store.read(new))
             self._builder.delete(gone)
             self._publish()
-            _LOG.info("others added %d passages and deleted %d", len(new), len(gone))
+            _LOG.info("the store has %d passages more and %d fewer than were known", len(new), len(gone))
         self._revision = revision
         return bool(new or gone)
 
@@ -192,6 +193,7 @@ class Retriever:
 
         Raises:
             UnavailableError: The embedder or the store cannot be reached; nothing of the batch counts as indexed.
+            NotReadyError: The store cannot be written, its disk is full, say; likewise.
         """
         with self._writing:
             # What another retriever has replaced meanwhile is to be replaced, not kept beside.
@@ -220,11 +222,21 @@ class Retriever:
             self._catch_up()
             wanted = {source for source in sources if source in self._snapshot.by_source}
             ids = self._builder.ids_of(wanted)
-            self._store.delete(sorted(ids))
+            with self._settled():
+                self._store.delete(sorted(ids))
             self._builder.delete(ids)
             self._publish()
             self._store.publish()
             return len(wanted), len(ids)
+
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Around a write: of one that failed nobody knows what the store has taken, so the next looks at it first."""
+        try:
+            yield
+        except Exception:
+            self._revision = None
+            raise
 
     def _ingest(self, documents: Sequence[IncomingDocument]) -> list[DocumentOutcome]:
         outcomes: list[DocumentOutcome] = []
@@ -280,17 +292,15 @@ class Retriever:
         ]
         old = self._builder.ids_of(stale) - {entry.passage.id for entry in stored}
         try:
-            for at, batch in zip(range(0, len(stored), _EMBEDDED_AT_ONCE), vectors, strict=True):
-                self._store.add(stored[at : at + _EMBEDDED_AT_ONCE], batch)
-                self._builder.add(stored[at : at + _EMBEDDED_AT_ONCE], batch)
-            # Old passages go last: a crash in between leaves a document twice, which the next ingest mends, never gone.
-            self._store.delete(sorted(old))
-            self._builder.delete(old)
-            self._store.publish()
-        except ArgoError:
-            raise
-        except Exception as error:
-            raise UnavailableError(f"the index cannot be written: {error}") from error
+            with self._settled():
+                for at, batch in zip(range(0, len(stored), _EMBEDDED_AT_ONCE), vectors, strict=True):
+                    self._store.add(stored[at : at + _EMBEDDED_AT_ONCE], batch)
+                    self._builder.add(stored[at : at + _EMBEDDED_AT_ONCE], batch)
+                # Old passages go last: a crash in between leaves a document twice, which the next ingest mends, never
+                # gone.
+                self._store.delete(sorted(old))
+                self._builder.delete(old)
+                self._store.publish()
         finally:
             self._publish()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from argo.errors import UnavailableError
+from argo.errors import ArgoError, NotReadyError, UnavailableError
 from services.retriever.collection import Snapshot
 from services.retriever.embedder import Embedder, Vectors
 from services.retriever.passage import Passage
@@ -22,6 +22,7 @@ from services.retriever.store import PassageStore
 
 __all__ = ["EXACT_PASSAGES", "Filter", "QueryVectors", "RankedPassage", "Searcher"]
 
+_LOG = logging.getLogger(__name__)
 EXACT_PASSAGES: Final = 20_000
 """Up to here all vectors are compared, which is exact and takes less time than a call into Chroma's graph index."""
 _DEPTH: Final = 100
@@ -120,6 +121,7 @@ class Searcher:
         hashing = vectors.embedder.name == "hashing"
         self._dense_weight = _HASHING_WEIGHT if hashing else _DENSE_WEIGHT
         self._focus_weight = 0.0 if hashing else _FOCUS_WEIGHT
+        self._is_away = False
 
     def search(
         self, snapshot: Snapshot, texts: Sequence[str], foci: Sequence[str], top_k: int, where: Filter
@@ -159,9 +161,13 @@ class Searcher:
     def _dense(self, snapshot: Snapshot, vectors: Vectors, allowed: NDArray[np.bool_] | None) -> list[NDArray[np.intp]]:
         """Rows nearest to each vector, best first."""
         if allowed is None and len(snapshot.stored) > self._exact_passages:
-            # A store that is away costs time, not answers: all vectors are here.
-            with contextlib.suppress(UnavailableError):
+            # A store that is away or damaged costs time, not answers: all vectors are here.
+            try:
                 found = self._store.nearest(vectors, _DEPTH)
+            except (NotReadyError, UnavailableError) as error:
+                self._away(error)
+            else:
+                self._is_away = False
                 # The store may be ahead of the snapshot, or hold what was just taken out of it.
                 rows = [[snapshot.rows[key] for key in ids if key in snapshot.rows] for ids, _ in found]
                 return [np.array(places, np.intp) for places in rows]
@@ -170,6 +176,12 @@ class Searcher:
         if allowed is not None:
             cosines = np.where(allowed, cosines, np.float32(-1))
         return [top_rows(row, _DEPTH) for row in cosines]
+
+    def _away(self, error: ArgoError) -> None:
+        """Tell the operator, and once: every search would say the same."""
+        if not self._is_away:
+            _LOG.warning("%s; searches compare all vectors instead", error)
+        self._is_away = True
 
     def _describe(
         self,

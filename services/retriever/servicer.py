@@ -271,7 +271,8 @@ class RetrieverProcess(Service):
             try:
                 self._retriever = await asyncio.to_thread(self._open)
             except UnavailableError as error:
-                if time.monotonic() > deadline:
+                # A folder's lock is not waited for: whoever starts this again does that, and has been told.
+                if self._settings.chroma_url is None or time.monotonic() > deadline:
                     raise
                 _LOG.warning("%s; waiting for it", error)
                 await asyncio.sleep(_SERVER_PAUSE_S)

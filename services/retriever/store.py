@@ -33,7 +33,8 @@ class StoredPassage:
 class PassageStore(Protocol):
     """Keeps passages durably and finds the nearest ones.
 
-    Every method that reads or writes raises UnavailableError where the store cannot be reached.
+    Every method that reads or writes raises UnavailableError where the store cannot be reached, and NotReadyError where
+    it cannot be read or written until an operator has acted.
     """
 
     @property
