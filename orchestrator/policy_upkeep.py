@@ -52,6 +52,8 @@ class PolicyUpkeep:
         parameters, times, _ = self._wanted(self._file)
         self.book = PolicyBook(parameters, times, tracker_name=tracker_name)
         """The policies in force."""
+        self.looked = asyncio.Event()
+        """Set once the engines were looked at for the first time."""
 
     @property
     def origin(self) -> str:

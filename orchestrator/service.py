@@ -58,9 +58,15 @@ class Orchestrator(Service):
         orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server(self._servicer, server)
 
     async def warm_up(self) -> None:
-        """Open the session store and begin to watch the engines."""
+        """Open the session store, look at the engines, and go on watching them.
+
+        Engines that can be reached are known before the first question is taken: it would be answered as if no model
+        ran. Those that cannot are not waited for.
+        """
         await self._store.open()
-        self._watch = asyncio.create_task(_forever(self._look, self._settings.peer_poll_s))
+        known = await _looked(self._look)
+        self._upkeep.looked.set()
+        self._watch = asyncio.create_task(_forever(self._look, self._settings.peer_poll_s, known=known))
 
     async def close(self) -> None:
         """Stop watching, close channels and sessions."""
@@ -93,13 +99,17 @@ def _unsampled() -> trace.Span:
     return trace.NonRecordingSpan(trace.SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False))
 
 
-async def _forever(look: Callable[[], Coroutine[Any, Any, bool]], period_s: float) -> None:
+async def _looked(look: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+    try:
+        return await look()
+    except Exception:
+        # One bad look must not end the watch: the next question would run on what was true long ago.
+        _LOG.exception("the engines could not be looked at")
+        return False
+
+
+async def _forever(look: Callable[[], Coroutine[Any, Any, bool]], period_s: float, *, known: bool) -> None:
     while True:
-        try:
-            answered = await look()
-        except Exception:
-            # One bad look must not end the watch: the next question would run on what was true long ago.
-            _LOG.exception("the engines could not be looked at")
-            answered = False
         # Until both are up and warm, look often: the first questions are near.
-        await asyncio.sleep(period_s if answered else min(_RETRY_S, period_s))
+        await asyncio.sleep(period_s if known else min(_RETRY_S, period_s))
+        known = await _looked(look)

@@ -87,6 +87,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     ) -> AsyncIterator[orchestrator_pb2.AskEvent]:
         """Answer a question, or repeat what is recorded under its session id."""
         question = self._accept(request, context)
+        await self._upkeep.looked.wait()
         try:
             self._check_runs(question)
         except ArgoError:
@@ -132,6 +133,7 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         session_id = limits.check_session_id(request.session_id)
         if request.HasField("budget_ms"):
             limits.check_budget_ms(request.budget_ms)
+        await self._upkeep.looked.wait()
         async with self._admitted(time.perf_counter() + self._left_s(context) - self._book.times.extractive_answer_s):
             recorded = await self._claim(session_id, self._store.resume(session_id), lambda record: True)
             asked = recorded.request

@@ -203,6 +203,7 @@ class ScriptedSynthesizer(Peer, synthesizer_pb2_grpc.SynthesizerServiceServicer)
         self.die_after_answer = False
         self.on_synthesize: Callable[[], Awaitable[Any]] | None = None
         self.on_reason: Callable[[], Awaitable[Any]] | None = None
+        self.on_info: Callable[[], Awaitable[Any]] | None = None
 
     async def Reason(self, request: Any, context: Any) -> synthesizer_pb2.ReasonResponse:
         async with self.receiving("Reason", request, context):
@@ -240,6 +241,8 @@ class ScriptedSynthesizer(Peer, synthesizer_pb2_grpc.SynthesizerServiceServicer)
 
     async def GetInfo(self, request: Any, context: Any) -> types_pb2.ServiceInfo:
         async with self.receiving("GetInfo", request, context):
+            if self.on_info is not None:
+                await self.on_info()
             engine = types_pb2.EngineInfo(language_model=self.language_model)
             if self.language_model:
                 engine.MergeFrom(self.pace)
