@@ -110,7 +110,7 @@ reliability: $(DEV_STAMP) ## Run the fault tests, those on vLLM where it is set 
 	@failed=; \
 	$(BIN)/python -m pytest tests/faults --reliability docs/reliability.md $(ARGS) || failed=yes; \
 	if [ -e $(VLLM_STAMP) ]; then \
-	  $(MAKE) test-vllm ARGS='-k core --reliability docs/reliability.md' || failed=yes; \
+	  $(MAKE) test-vllm ARGS='-m case --reliability docs/reliability.md' || failed=yes; \
 	else \
 	  echo "vLLM is not set up (make test-vllm does so): the cases of its engine core stay as they were"; \
 	fi; \

@@ -18,6 +18,7 @@ from services.engine.engine_queue import CANARY_KIND
 from services.engine.metric import EngineMetrics, GenerationMetrics
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, LanguageModel, Message, Sampling
 from services.engine.prompt_canary import LeakGuard, PromptCanary
+from services.engine.stall import Stall, Wait
 from services.engine.warm_up import finished
 
 __all__ = ["Canary", "WatchedModel"]
@@ -40,6 +41,8 @@ class WatchedModel:
         self._inner = model
         self._prompt_canary = prompt_canary
         self._metrics: GenerationMetrics | None = None
+        self.stall = Stall()
+        """Whether it is asked for anything but its canary; :class:`Canary` says."""
         self.last_sign_at = time.monotonic()
         """time.monotonic() when anything last came of a generation."""
 
@@ -73,6 +76,7 @@ class WatchedModel:
 
         Raises:
             LeakedPromptError: It wrote what stands in its instructions; none of that was yielded.
+            EngineStalledError: It gives nothing.
         """
         # All in one generator: every layer of them is paid for at every token.
         metrics, began, finished = self._metrics, time.perf_counter(), False
@@ -80,11 +84,18 @@ class WatchedModel:
         if self._prompt_canary is not None:
             # Also where one of few choices is all that can be written, so that the prefix cache serves both.
             request, guard = self._prompt_canary.planted(request), LeakGuard(self._prompt_canary)
+        wait: Wait | None = None
         try:
+            wait = Wait() if request.kind == CANARY_KIND else self.stall.admit()
             async with contextlib.aclosing(
                 cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
             ) as parts:
-                async for part in parts:
+                while True:
+                    try:
+                        with wait:
+                            part = await parts.__anext__()
+                    except StopAsyncIteration:
+                        break
                     # A generation that its time limit ended is no sign of life.
                     if isinstance(part, str) or part.finish_reason != "time":
                         self.last_sign_at = time.monotonic()
@@ -113,6 +124,9 @@ class WatchedModel:
             if metrics is not None and not finished:
                 metrics.failed(request.kind, error)
             raise
+        finally:
+            if wait is not None:
+                self.stall.leave(wait)
 
     def measure(self, metrics: GenerationMetrics) -> None:
         """Count generations from now on."""
@@ -137,6 +151,9 @@ class WatchedModel:
 
 class Canary:
     """Asks an engine for one token whenever it has been silent, and sets the health of its service by the outcome.
+
+    When one gets no token, new generations are refused until one does. When the next gets none either, those that run
+    are given up.
 
     Args:
         model: The engine.
@@ -187,6 +204,10 @@ class Canary:
                 self._metrics.serving(answered)
                 if not answered:
                     self._metrics.canary_failed()
+            if not answered and not serving:
+                # One that is lost may stand behind a long prompt; after a second nobody is to wait on.
+                self._model.stall.give_up()
+            self._model.stall.is_on = not answered
             if answered != serving:
                 serving = answered
                 _LOG.log(

@@ -13,6 +13,7 @@ __all__ = [
     "NO_LIMIT_S",
     "EngineDeadError",
     "EngineOptionError",
+    "EngineStalledError",
     "Generated",
     "GenerationRequest",
     "GenerationTiming",
@@ -27,6 +28,10 @@ NO_LIMIT_S: Final = 600.0
 
 class EngineDeadError(UnavailableError):
     """The engine's core is gone and never comes back in this process; the service must exit and be restarted."""
+
+
+class EngineStalledError(UnavailableError):
+    """The engine gives nothing, and may give again; nobody is to wait for it meanwhile."""
 
 
 class EngineOptionError(InvalidArgumentError):

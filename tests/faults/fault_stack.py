@@ -218,7 +218,7 @@ class Stack:
             )
         died = len(survivors) < len(before)
         if not died:
-            await until(lambda: self._spans_whole(began_s), patience_s, "spans name parents that never ended")
+            await until(lambda: self.spans_whole(began_s), patience_s, "spans name parents that never ended")
         spans = "spans of the dead aside" if died else "spans whole"
         checked.text = f"{recorded}; engines idle; descriptors and tasks as before; {spans}"
 
@@ -233,7 +233,8 @@ class Stack:
         descriptors, tasks = await self._held(self.processes[name])
         return descriptors <= before[0] + _DESCRIPTORS and tasks <= before[1] + _TASKS
 
-    async def _spans_whole(self, since_s: float) -> bool:
+    async def spans_whole(self, since_s: float) -> bool:
+        """Whether every parent that a span names has ended, in traces begun since a Unix time."""
         for trace in read_traces(self.span_dir):
             if trace.start_s < since_s:
                 # Of an earlier fault, which a process may have died of.

@@ -1,4 +1,4 @@
-"""kill -9 and SIGSTOP of each service at each stage of a question, with one and with two replicas.
+"""kill -9 and SIGSTOP of each service at each stage of a question, and SIGTERM, with one and with two replicas.
 
 Two stacks, one of single services and one of pairs, meet each fault at the same time. What differs between a process
 that is dead and one that is frozen is how it is noticed: the kernel closes the connections of the dead; of the frozen
@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
+from fault_pair import Seen, Stacks, both, both_running, check_logs, report
 from fault_process import Process
 from fault_report import Observed
-from fault_stack import Asked, Stack, running, until
+from fault_stack import Asked, Stack, until
 from fault_stage import (
     ANSWERED,
     BEFORE,
     HALF_ANSWERED,
     PLANNED,
     QUICK,
-    SCRIPTS,
     SEARCHED,
-    SETTINGS,
     STAGES,
     WORDED,
     WRITTEN,
@@ -62,26 +64,10 @@ _PARTLY = {RETRIEVER: {"degraded: partial_fan_out", "degraded: partial_fan_out, 
 """How a question may end as well that has a budget and sent some of its calls to the frozen one of two."""
 
 
-class Stacks(NamedTuple):
-    """The same services, alone and in pairs."""
-
-    alone: Stack
-    pair: Stack
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stacks(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stacks]:
-    folder = tmp_path_factory.mktemp("kill")
-    async with contextlib.AsyncExitStack() as opened:
-
-        async def start(number: int) -> Stack:
-            replicas = dict.fromkeys(SERVICES, number)
-            made = running(folder / str(number), replicas=replicas, scripts=SCRIPTS, settings=SETTINGS)
-            return await opened.enter_async_context(made)
-
-        for number in (1, 2):
-            (folder / str(number)).mkdir()
-        yield Stacks(*await asyncio.gather(start(1), start(2)))
+    async with both_running(tmp_path_factory.mktemp("kill")) as both:
+        yield both
 
 
 class Fault(NamedTuple):
@@ -101,14 +87,6 @@ _FAULTS = {
     "kill -9": Fault(Process.kill, Process.restart, 0),
     "SIGSTOP": Fault(Process.freeze, _thaw, _BUDGET_MS),
 }
-
-
-class Seen(NamedTuple):
-    """What one stack showed."""
-
-    ended: Mapping[str, Sequence[Asked]]
-    invariant: str
-    more: str = ""
 
 
 async def _meet(stack: Stack, client: Client, line: Line, victims: Sequence[Process], fault: Fault) -> None:
@@ -140,11 +118,6 @@ def _check_times(ended: Mapping[str, Sequence[Asked]], budget_ms: int) -> None:
             assert asked.seconds < bound_s, f"{stage}: {asked.seconds:.1f} s"
 
 
-def _check_logs(stack: Stack) -> None:
-    for process in stack.processes.values():
-        assert "Traceback" not in process.log(), f"{process.name}:\n{process.log()[-3000:]}"
-
-
 async def _lose_peer(stack: Stack, service: str, fault: Fault) -> Seen:
     victim, number = stack.of(service)[0], len(stack.of(service))
     # Through one orchestrator, so that calls go round the replicas behind it.
@@ -168,23 +141,8 @@ async def _lose_peer(stack: Stack, service: str, fault: Fault) -> Seen:
             else:
                 assert outcomes == {"answered"}, f"{stage}: {outcomes}"
         await stack.until_answered(client)
-    _check_logs(stack)
+    check_logs(stack)
     return Seen(ended, str(checked))
-
-
-async def _both(stacks: Stacks, meet: Callable[[Stack], Coroutine[Any, Any, Seen]]) -> tuple[Seen, Seen]:
-    """The same on both stacks at once."""
-    async with asyncio.TaskGroup() as group:
-        alone, pair = [group.create_task(meet(stack)) for stack in stacks]
-    return alone.result(), pair.result()
-
-
-def _report(observed: Observed, alone: Seen, pair: Seen) -> None:
-    for name, seen in (("alone", alone), ("of two", pair)):
-        longest_s = max(asked.seconds for many in seen.ended.values() for asked in many)
-        observed(f"{name}: {told(seen.ended)}{seen.more}, the last after {longest_s:.1f} s")
-    (counts, _, held), (more, _, also_held) = alone.invariant.partition("; "), pair.invariant.partition("; ")
-    observed(f"{counts}, {more}; {held if held == also_held else f'{held}, {also_held}'}")
 
 
 @pytest.mark.case(
@@ -198,7 +156,7 @@ def _report(observed: Observed, alone: Seen, pair: Seen) -> None:
 async def test_what_needs_a_dead_service_is_flagged_unless_another_does_its_work(
     stacks: Stacks, service: str, how: str, observed: Observed
 ) -> None:
-    _report(observed, *await _both(stacks, lambda stack: _lose_peer(stack, service, _FAULTS[how])))
+    report(observed, *await both(stacks, lambda stack: _lose_peer(stack, service, _FAULTS[how])))
 
 
 @pytest.mark.case(
@@ -212,7 +170,7 @@ async def test_what_needs_a_dead_service_is_flagged_unless_another_does_its_work
 async def test_what_needs_a_frozen_service_is_flagged_and_waits_no_longer_than_its_budget(
     stacks: Stacks, service: str, how: str, observed: Observed
 ) -> None:
-    _report(observed, *await _both(stacks, lambda stack: _lose_peer(stack, service, _FAULTS[how])))
+    report(observed, *await both(stacks, lambda stack: _lose_peer(stack, service, _FAULTS[how])))
 
 
 # --- the orchestrator ------------------------------------------------------------------------------------------------
@@ -246,7 +204,7 @@ async def _lose_orchestrator(stack: Stack, fault: Fault) -> Seen:
         assert [await clients[0].session(one.session_id) for one in recovered] == recovered
         await stack.until_answered(everyone)
     unanswered = sum(asked.answer is None for many in ended.values() for asked in many)
-    _check_logs(stack)
+    check_logs(stack)
     return Seen(ended, str(checked), f", and {len(recovered)} of {unanswered} answered when resumed or asked again")
 
 
@@ -307,7 +265,7 @@ async def _left_behind(client: Client, held: Held) -> Session | None:
 async def test_questions_of_a_lost_orchestrator_are_resumed_from_their_last_recorded_step(
     stacks: Stacks, how: str, observed: Observed
 ) -> None:
-    _report(observed, *await _both(stacks, lambda stack: _lose_orchestrator(stack, _FAULTS[how])))
+    report(observed, *await both(stacks, lambda stack: _lose_orchestrator(stack, _FAULTS[how])))
 
 
 # --- no budget -------------------------------------------------------------------------------------------------------
@@ -336,7 +294,7 @@ async def _freeze_all(stack: Stack) -> Seen:
                 allowed = {"answered", "degraded: synthesizer"} if stage == HALF_ANSWERED else {"answered"}
                 assert outcomes <= allowed, f"{stage}: {outcomes}"
         await stack.until_answered(client)
-    _check_logs(stack)
+    check_logs(stack)
     return Seen(ended, str(checked))
 
 
@@ -350,4 +308,94 @@ async def _freeze_all(stack: Stack) -> Seen:
 async def test_frozen_services_are_noticed_by_a_ping_where_no_budget_ends_the_wait(
     stacks: Stacks, observed: Observed
 ) -> None:
-    _report(observed, *await _both(stacks, lambda stack: _freeze_all(stack)))
+    report(observed, *await both(stacks, lambda stack: _freeze_all(stack)))
+
+
+# --- SIGTERM ---------------------------------------------------------------------------------------------------------
+
+
+async def _keep_asking(stack: Stack, client: Client, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        await stack.ask(client, QUICK, budget_ms=0)
+
+
+@pytest.mark.case(
+    "Drain",
+    "one of each two services restarted, one after another",
+    injected="SIGTERM under a load of four questions at a time, no budget; started again when it has ended",
+    expected="each ends with 0, well before its grace time of 5 s is over if nothing keeps it; every question is"
+    " answered in full, those that it was working on too; its spans are there",
+)
+async def test_a_rolling_restart_costs_no_question(stacks: Stacks, observed: Observed) -> None:
+    stack, began_s, stop = stacks.pair, time.time(), asyncio.Event()
+    async with stack.invariant() as checked, stack.client() as client:
+        asked_before = len(stack.asked)
+        async with asyncio.TaskGroup() as load:
+            for _ in range(4):
+                load.create_task(_keep_asking(stack, client, stop))
+            try:
+                for service in SERVICES:
+                    await _answers(stack, 4)
+                    victim = stack.of(service)[0]
+                    signalled = time.perf_counter()
+                    victim.signal(signal.SIGTERM)
+                    code = await asyncio.to_thread(victim.wait)
+                    observed(f"{service} ended with {code} after {time.perf_counter() - signalled:.1f} s")
+                    assert code == 0, victim.log()[-3000:]
+                    await _answers(stack, 4)
+                    await victim.restart()
+            finally:
+                stop.set()
+        outcomes = Counter(asked.outcome for asked in stack.asked[asked_before:])
+        observed(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
+        assert set(outcomes) == {"answered"}
+        # Those of the drained as well: nothing died with its spans unwritten.
+        await until(lambda: stack.spans_whole(began_s), why="spans name parents that never ended")
+    check_logs(stack)
+    observed(f"{checked}".replace("spans of the dead aside", "spans whole"))
+
+
+async def _answers(stack: Stack, more: int) -> None:
+    """Wait until so many more were asked, each behind one that has ended."""
+    before = len(stack.asked)
+
+    async def came() -> bool:
+        return len(stack.asked) >= before + more
+
+    await until(came, why="questions do not go on")
+
+
+@pytest.mark.case(
+    "Drain",
+    "one of two orchestrators told twice",
+    injected="SIGTERM while questions are planned, worded, searched, answered and half answered, which cannot end; then"
+    " SIGTERM again",
+    expected="the second one cuts; its questions end in UNAVAILABLE and the other goes on with each at once",
+)
+async def test_a_second_sigterm_cuts_and_the_other_orchestrator_goes_on(stacks: Stacks, observed: Observed) -> None:
+    stack = stacks.pair
+    victim, other = stack.of(ORCHESTRATOR)
+    async with stack.invariant() as checked, stack.client(victim.target) as client, stack.client(other.target) as saved:
+        line = await line_up(stack, [client], budget_ms=0)
+        try:
+            drains = victim.log().count("draining")
+            victim.signal(signal.SIGTERM)
+            await until(lambda: _logged(victim, "draining", drains + 1), why="it does not drain")
+            victim.signal(signal.SIGTERM)
+            code = await asyncio.to_thread(victim.wait)
+        finally:
+            line.thaw()
+        assert code == -signal.SIGTERM
+        ended = await line.ended()
+        assert {asked.outcome for many in ended.values() for asked in many} == {"UnavailableError"}
+        recovered = await _recover(line, saved, frozen=False)
+        await victim.restart()
+        assert [await client.session(one.session_id) for one in recovered] == recovered
+    check_logs(stack)
+    observed(
+        f"ended by the signal; {told(ended)}; {len(recovered)} of {len(recovered)} answered when resumed; {checked}"
+    )
+
+
+async def _logged(process: Process, part: str, times: int) -> bool:
+    return process.log().count(part) >= times

@@ -20,15 +20,17 @@ import grpc.aio
 import psutil
 import pytest
 from core_process import core_of
+from fault_report import Observed
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from running_stack import Up, running
 
 from argo.client import Client
-from argo.result import Answer, AnswerDelta, AskLimits
+from argo.result import Answer, AnswerDelta, AskLimits, Event, StepStarted
 from argo.v1 import decomposer_pb2_grpc, orchestrator_pb2, orchestrator_pb2_grpc, synthesizer_pb2_grpc, types_pb2
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(400)]
 
+_GROUP = "Death of a vLLM engine core"
 _QUESTION = "How does the E2 interface differ from the A1 interface?"
 _STUBS = {
     "decomposer": decomposer_pb2_grpc.DecomposerServiceStub,
@@ -125,17 +127,20 @@ async def test_info_names_the_model_and_its_engine(up: Up, tiny_qwen2: Path) -> 
         assert engine.ttft_s > 0 and engine.tpot_s > 0
 
 
-async def test_a_caller_that_leaves_and_a_deadline_leave_no_request_in_the_engines(up: Up) -> None:
-    async def idle() -> bool:
-        return not any([(await _info(up, service)).engine.unfinished for service in _STUBS])
-
+@pytest.mark.case(
+    _GROUP,
+    "nothing killed, but the caller leaves",
+    injected="the stream is left at the first words of an answer of 1,024 tokens; a deadline of 30 ms",
+    expected="no request is left in either engine",
+)
+async def test_a_caller_that_leaves_and_a_deadline_leave_no_request_in_the_engines(up: Up, observed: Observed) -> None:
     long = AskLimits(max_answer_tokens=1024)
     async with _client(up) as client:
         async with contextlib.aclosing(client.stream(_QUESTION, budget_ms=0, limits=long)) as events:
             async for event in events:
                 if isinstance(event, AnswerDelta):
                     break
-        await _until(idle)
+        idle_s = await _until(lambda: _engines_idle(up))
     async with grpc.aio.insecure_channel(up.record["targets"]["orchestrator"]) as channel:
         stub: Any = orchestrator_pb2_grpc.OrchestratorServiceStub(channel)  # type: ignore[no-untyped-call]
         request = orchestrator_pb2.AskRequest(question=_QUESTION, budget_ms=0)
@@ -149,7 +154,8 @@ async def test_a_caller_that_leaves_and_a_deadline_leave_no_request_in_the_engin
             answer = events[-1].answer
             assert answer.degradations or answer.end_reason == orchestrator_pb2.END_REASON_BUDGET
             assert answer.timing.total_s < 0.03
-    await _until(idle)
+    await _until(lambda: _engines_idle(up))
+    observed(f"both engines idle {idle_s:.2f} s after the caller left, and after the deadline")
 
 
 async def test_the_engines_spans_are_in_the_questions_trace(up: Up) -> None:
@@ -182,40 +188,114 @@ async def test_the_engines_spans_are_in_the_questions_trace(up: Up) -> None:
         assert {"queue", "prefill", "decode"} <= {name.rpartition(".")[2] for name in parts}
 
 
+_MEETS: dict[str, type[Event]] = {"decomposer": StepStarted, "synthesizer": AnswerDelta}
+"""The event after which a question waits for a service's engine."""
+_FLAGS = {"decomposer": "decomposer", "synthesizer": "extractive"}
+
+
+async def _ask_and(client: Client, service: str, do: Callable[[], None], **fields: Any) -> tuple[Answer, float]:
+    """Ask, do something to a service as soon as its engine works on it, and return the answer and its time."""
+    began, done = time.monotonic(), False
+    async for event in client.stream(_QUESTION, limits=AskLimits(max_answer_tokens=1024), **fields):
+        if isinstance(event, _MEETS[service]) and not done:
+            done = True
+            do()
+    assert done and isinstance(event, Answer)
+    return event, time.monotonic() - began
+
+
+def _kinds(answer: Answer) -> set[str]:
+    return {str(degradation.kind) for degradation in answer.degradations}
+
+
+async def _full_answer(up: Up) -> bool:
+    async with _client(up) as client:
+        return not (await client.ask(_QUESTION, budget_ms=0)).degraded
+
+
+@pytest.mark.case(
+    _GROUP,
+    "core of the {service} frozen",
+    injected="SIGSTOP while a question without a budget waits for it; then one with a budget of 1,000 ms; SIGCONT",
+    expected="health is off after one lost canary, 2.5 s; what waits is given up at the next, later ones do not wait:"
+    " both answered, flagged; no request left in the engine; full answers afterwards",
+)
 @pytest.mark.parametrize("service", ["synthesizer", "decomposer"])
-async def test_a_frozen_core_turns_health_off_and_on_again_when_it_thaws(up: Up, service: str) -> None:
+async def test_a_frozen_core_costs_its_words_and_no_answer(up: Up, service: str, observed: Observed) -> None:
     serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
     core = _core(up, service)
-    core.send_signal(signal.SIGSTOP)
-    try:
 
-        async def failed() -> bool:
-            return await _health(up, service) == not_serving
+    async def is_off() -> bool:
+        return await _health(up, service) == not_serving
 
-        # 3 s by the settings of the canary; five times that here, on a loaded machine.
-        await _until(failed, 15.0)
-    finally:
-        core.send_signal(signal.SIGCONT)
-
-    async def serves() -> bool:
+    async def is_on() -> bool:
         return await _health(up, service) == serving
 
-    await _until(serves)
+    async with _client(up) as client:
+        try:
+            asking = asyncio.create_task(_ask_and(client, service, core.suspend, budget_ms=0))
+            # 2.5 s and two of them by the settings of the canary; five times that here, on a loaded machine.
+            off_s = await _until(is_off, 15.0)
+            async with asyncio.timeout(25.0):
+                answer, took_s = await asking
+            quick = await client.ask(_QUESTION, budget_ms=1000)
+        finally:
+            core.resume()
+        assert _kinds(answer) == {_FLAGS[service]}, answer.degradations
+        assert _FLAGS[service] in _kinds(quick), quick.degradations
+        on_s = await _until(is_on)
+        await _until(lambda: _engines_idle(up))
+        await _until(lambda: _full_answer(up))
+    observed(f"health off {off_s:.1f} s after the question was asked, which ended after {took_s:.1f} s, flagged")
+    observed(f"the next flagged after {quick.timing.total_s:.2f} s; health on {on_s:.1f} s after SIGCONT; engines idle")
 
 
-async def test_a_killed_core_ends_its_service_which_is_started_again_and_answers(up: Up) -> None:
+async def _engines_idle(up: Up) -> bool:
+    return not any([(await _info(up, service)).engine.unfinished for service in _STUBS])
+
+
+@pytest.mark.case(
+    _GROUP,
+    "core of the synthesizer killed",
+    injected="kill -9 in mid-answer, no budget",
+    expected="the answer quotes the best passages, flagged; its service exits with 1, is started again, and answers",
+)
+async def test_a_killed_core_ends_its_service_which_is_started_again_and_answers(up: Up, observed: Observed) -> None:
     before = up.record["pids"]["synthesizer"]
-    os.kill(_core(up, "synthesizer").pid, signal.SIGKILL)
+    core = _core(up, "synthesizer")
+    async with _client(up) as client:
+        answer, took_s = await _ask_and(client, "synthesizer", core.kill, budget_ms=0)
+    assert _kinds(answer) <= {"synthesizer", "extractive"} and answer.degraded, answer.degradations
     died = await asyncio.to_thread(up.wait_for, "synthesizer died")
     assert "exit code 1" in died
+    began = time.monotonic()
     await asyncio.to_thread(up.wait_for, "synthesizer serves again", _START_S)
     assert up.record["pids"]["synthesizer"] != before
+    await _until(lambda: _full_answer(up))
+    observed(f"degraded: {', '.join(sorted(_kinds(answer)))} after {took_s:.2f} s; exit code 1")
+    observed(f"full answers {time.monotonic() - began:.0f} s later, the model loaded anew")
 
-    async def full_answer() -> bool:
-        async with _client(up) as client:
-            return not (await client.ask(_QUESTION, budget_ms=0)).degraded
 
-    await _until(full_answer)
+@pytest.mark.case(
+    _GROUP,
+    "decomposer killed, and not its core",
+    injected="kill -9 of the service while a subquery is worded, no budget",
+    expected="the question is answered, flagged; the core does not outlive its service, which is started again",
+)
+async def test_a_core_does_not_outlive_its_killed_service(up: Up, observed: Observed) -> None:
+    pid, core = up.record["pids"]["decomposer"], _core(up, "decomposer")
+    async with _client(up) as client:
+        answer, took_s = await _ask_and(client, "decomposer", lambda: os.kill(pid, signal.SIGKILL), budget_ms=0)
+        began = time.monotonic()
+        assert _kinds(answer) == {"decomposer"}, answer.degradations
+        gone, _ = await asyncio.to_thread(psutil.wait_procs, [core], timeout=20)
+        assert gone == [core]
+        observed(
+            f"degraded: decomposer after {took_s:.2f} s; the core ended {time.monotonic() - began:.2f} s later at most"
+        )
+    await asyncio.to_thread(up.wait_for, "decomposer serves again", _START_S)
+    await _until(lambda: _full_answer(up))
+    observed("full answers once it serves again")
 
 
 async def test_the_end_of_the_stack_leaves_no_engine_core(up: Up) -> None:

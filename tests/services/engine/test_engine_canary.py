@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import cast
 
 import pytest
 from fake_model import FakeModel
 
 from argo.errors import UnavailableError
 from services.engine.canary import Canary, WatchedModel
-from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
+from services.engine.port import EngineDeadError, EngineStalledError, Generated, GenerationRequest, Message, Sampling
 from services.engine.warm_up import finished
 
 _REQUEST = GenerationRequest((Message("user", "hello"),), Sampling(max_tokens=2), kind="answer")
@@ -43,6 +44,47 @@ async def test_a_hung_engine_is_not_serving_until_it_answers_again(inner: FakeMo
         inner.thawed.set()
         assert await asyncio.wait_for(health.get(), 5) is True
         assert health.empty()
+
+
+async def test_a_hung_engine_is_not_asked_and_whoever_waits_for_it_is_let_go(inner: FakeModel) -> None:
+    model = WatchedModel(inner)
+    inner.thawed.clear()
+    waiting = [asyncio.create_task(finished(model, _REQUEST)) for _ in range(3)]
+    async with _watching(model) as health:
+        assert await asyncio.wait_for(health.get(), 5) is False
+        with pytest.raises(EngineStalledError, match="asked again once it answers its canary"):
+            await finished(model, _REQUEST)
+        assert [request.kind for request in inner.requests].count("answer") == 3
+        for one in waiting:
+            with pytest.raises(EngineStalledError, match="given up"):
+                await asyncio.wait_for(one, 5)
+        # What is left is a canary, or nothing between two of them.
+        assert inner.unfinished <= 1
+        inner.thawed.set()
+        assert await asyncio.wait_for(health.get(), 5) is True
+        assert (await finished(model, _REQUEST)).text == "two words"
+
+
+async def test_a_reader_that_is_busy_with_what_it_has_is_not_let_go(inner: FakeModel) -> None:
+    model = WatchedModel(inner)
+    async with contextlib.aclosing(cast("AsyncGenerator[str | Generated, None]", model.generate(_REQUEST))) as parts:
+        assert await anext(parts) == "two "
+        model.stall.give_up()
+        assert await anext(parts) == "words"
+
+
+async def test_a_reader_that_is_cancelled_as_it_is_let_go_is_cancelled(inner: FakeModel) -> None:
+    model = WatchedModel(inner)
+    inner.thawed.clear()
+    waiting = asyncio.create_task(finished(model, _REQUEST))
+    async with asyncio.timeout(5):
+        while not inner.unfinished:
+            await asyncio.sleep(0)
+        model.stall.give_up()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert inner.unfinished == 0
 
 
 async def test_an_engine_that_fails_its_canary_is_not_serving(inner: FakeModel) -> None:
