@@ -73,8 +73,8 @@ class EngineSettings(ServerSettings):
     """Seconds without a token after which one is asked for, to see that the engine still answers."""
 
     canary_timeout_s: float = Field(default=1.5, gt=0, le=60)
-    """Seconds in which it must come; with the interval, the longest that a hung engine is called healthy. Until one comes
-    again, generations are refused, and those that wait are given up when the next one does not come either."""
+    """Seconds in which it must come; with the interval, the longest that a hung engine is called healthy. Generations
+    are refused until one comes again, and those that wait are given up when the next one does not come either."""
 
     @field_validator("engine")
     @classmethod
