@@ -1,4 +1,7 @@
-"""Tests that are rows of docs/reliability.md: the mark `case`, the fixture `observed`, and `--reliability FILE`."""
+"""Tests that are rows of docs/reliability.md: the mark `case`, the fixture `observed`, and `--reliability FILE`.
+
+Here and not in tests/, since pytest puts the folder of a conftest on the path: tests/vllm would pass for vLLM.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,12 @@ _SAID = pytest.StashKey[tuple[Observed, dict[str, str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Know `--reliability`."""
     parser.addoption(OPTION, metavar="FILE", help="write the tables of this run's cases into this Markdown file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Collect rows where they are asked for."""
     # A worker of pytest-xdist reports to its controller, which alone writes.
     if (path := config.getoption(OPTION)) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Reliability(Path(path)))
@@ -23,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Begin the row of a marked test."""
     # Before the fixtures: a set-up that fails is a row as well.
     if (case := case_of(item)) is not None:
         row = case | {"observed": ""}
@@ -39,6 +45,7 @@ def observed(request: pytest.FixtureRequest) -> Observed:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a marked test that has said nothing."""
     yield
     if _SAID in item.stash and not item.stash[_SAID][0].texts:
         raise AssertionError("a marked case must say what it observed")
@@ -46,6 +53,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Put what was said into the row."""
     # Before the report takes its copy, also of a test that failed half way.
     if _SAID in item.stash:
         said, row = item.stash[_SAID]
