@@ -29,6 +29,7 @@ from argo.errors import ArgoError
 from argo.settings import SettingsError, TelemetrySettings
 
 if TYPE_CHECKING:
+    from argo.collector import CollectorExporter
     from argo.metric import Metrics
 
 __all__ = [
@@ -185,12 +186,19 @@ class Telemetry:
         provider: None where tracing is off.
         record_text: Whether text may go into spans.
         metrics: None where nobody reads any.
+        collector: None where spans go to none.
     """
 
     def __init__(
-        self, provider: TracerProvider | None, *, record_text: bool = False, metrics: Metrics | None = None
+        self,
+        provider: TracerProvider | None,
+        *,
+        record_text: bool = False,
+        metrics: Metrics | None = None,
+        collector: CollectorExporter | None = None,
     ) -> None:
         self.provider = provider
+        self._collector = collector
         self.record_text = record_text
         self.metrics = metrics
         self.tracer = provider.get_tracer(_SCOPE, __version__) if provider else trace.NoOpTracer()
@@ -231,7 +239,9 @@ class Telemetry:
             self.provider.force_flush(int(timeout_s * 1000))
 
     def shutdown(self) -> None:
-        """Export what is waiting and stop."""
+        """Export what is waiting and stop; a collector that takes nothing is waited for 2 s."""
+        if self._collector is not None:
+            self._collector.end()
         if self.provider is not None:
             self.provider.shutdown()
 
@@ -261,15 +271,7 @@ def configure(service: str, settings: TelemetrySettings, metrics: Metrics | None
         ),
     )
     exporters: list[SpanExporter] = []
-    if settings.otlp_endpoint is not None:
-        # Imported here, since a process without a collector need not pay for loading it.
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-
-        exporters.append(
-            OTLPSpanExporter(
-                endpoint=settings.otlp_endpoint, insecure=settings.otlp_endpoint.startswith("http://"), timeout=2
-            )
-        )
+    # The file first, since they are shut down in this order, and a collector may take its time.
     if settings.span_dir is not None:
         path = settings.span_dir / f"{service}-{os.getpid()}.jsonl"
         try:
@@ -278,11 +280,18 @@ def configure(service: str, settings: TelemetrySettings, metrics: Metrics | None
             raise SettingsError(
                 f"span_dir must be a folder that can be written to, got {settings.span_dir}: {error.strerror}"
             ) from None
+    collector: CollectorExporter | None = None
+    if settings.otlp_endpoint is not None:
+        # Imported here, since a process without a collector need not pay for loading it.
+        from argo.collector import otlp_exporter
+
+        collector = otlp_exporter(settings.otlp_endpoint)
+        exporters.append(collector)
     for exporter in exporters:
         provider.add_span_processor(
             BatchSpanProcessor(exporter, schedule_delay_millis=settings.export_delay_ms, max_queue_size=16_384)
         )
-    return Telemetry(provider, record_text=settings.record_text, metrics=metrics)
+    return Telemetry(provider, record_text=settings.record_text, metrics=metrics, collector=collector)
 
 
 def tracer(telemetry: Telemetry | None) -> trace.Tracer:

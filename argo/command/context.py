@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -122,8 +121,6 @@ def _telemetry() -> Telemetry:
         settings = TelemetrySettings(**(settings.model_dump() | {"span_dir": client.span_dir}))
     if settings.span_dir is not None:
         _prune(settings.span_dir)
-    # One line where a collector is not there, and none for each attempt.
-    logging.getLogger("opentelemetry").setLevel(logging.ERROR)
     return configure(_SPAN_NAME, settings)
 
 

@@ -51,6 +51,8 @@ class _Flow:
         self.bytes_per_s: float | None = None
         self.left: int | None = None
         """Bytes that still go through before a reset."""
+        self.most: int | None = None
+        """Bytes of a connection after which it is reset."""
         self.open.set()
 
 
@@ -123,6 +125,10 @@ class FaultingProxy:
         """Let the next so many bytes through, then reset the connection of the last one; once."""
         self._flows[way].left = count
 
+    def reset_each_after(self, count: int, way: Way = Way.TO_CLIENT) -> None:
+        """Reset each connection, old or new, at the byte after so many on it."""
+        self._flows[way].most = count
+
     def reset(self) -> None:
         """Reset every open connection, on both sides."""
         for link in tuple(self._links):
@@ -174,7 +180,7 @@ class FaultingProxy:
             link.close()
 
     async def _pump(self, way: Way, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        flow, clock = self._flows[way], asyncio.get_running_loop()
+        flow, clock, sent = self._flows[way], asyncio.get_running_loop(), 0
         queue: asyncio.Queue[tuple[float, bytes | OSError]] = asyncio.Queue(_CHUNKS)
 
         async def read() -> None:
@@ -197,13 +203,18 @@ class FaultingProxy:
                 if not data:
                     # gRPC never closes one direction alone, so the end of one is the end of both.
                     raise _LinkEndedError
-                await self._write(way, data, sink)
+                await self._write(way, data, sink, sent)
+                sent += len(data)
 
-    async def _write(self, way: Way, data: bytes, sink: asyncio.StreamWriter) -> None:
+    async def _write(self, way: Way, data: bytes, sink: asyncio.StreamWriter, sent: int) -> None:
         flow = self._flows[way]
         while data:
             await flow.open.wait()
             size = len(data) if flow.bytes_per_s is None else max(1, int(flow.bytes_per_s / _SLICES_PER_S))
+            if flow.most is not None:
+                if sent >= flow.most:
+                    raise ConnectionResetError
+                size = min(size, flow.most - sent)
             if flow.left is not None:
                 size = min(size, flow.left)
             piece, data = data[:size], data[size:]
@@ -215,6 +226,7 @@ class FaultingProxy:
                 await self._flows[way.back].open.wait()
                 raise
             self.passed[way] += len(piece)
+            sent += len(piece)
             if flow.left is not None:
                 flow.left -= len(piece)
                 if flow.left <= 0:

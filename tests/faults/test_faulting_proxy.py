@@ -146,6 +146,22 @@ async def test_a_reset_comes_after_just_so_many_bytes_and_reaches_both_ends(prox
     after.close()
 
 
+async def test_each_connection_is_reset_once_so_much_has_gone_through_on_it(proxy: FaultingProxy) -> None:
+    before = await echoed(proxy)
+    proxy.reset_each_after(7)
+    for reader, writer in (before, await echoed(proxy)):
+        writer.write(b"0123")
+        assert await read(reader, 2) == b"01"
+        with pytest.raises(ConnectionResetError):
+            await read(reader, 1)
+        writer.close()
+    await proxy.heal()
+    reader, writer = await echoed(proxy)
+    writer.write(b"0123")
+    assert await read(reader, 4) == b"0123"
+    writer.close()
+
+
 async def test_what_refuses_resets_what_is_open_and_listens_again_at_its_port(proxy: FaultingProxy) -> None:
     reader, writer = await echoed(proxy)
     target = proxy.target
