@@ -57,10 +57,10 @@ class EngineQueue:
 
     Args:
         most_running: Generations that the engine is given at once; None for as many as it computes.
-        most_queued: Generations that wait besides; None for as many again.
+        most_queued: Generations that wait besides.
     """
 
-    def __init__(self, most_running: int | None = None, most_queued: int | None = None) -> None:
+    def __init__(self, most_running: int | None = None, most_queued: int = 0) -> None:
         self._most_running = most_running
         self._most_queued = most_queued
         self._admission: Admission | None = None
@@ -80,9 +80,8 @@ class EngineQueue:
             alone: Pace of one generation alone.
         """
         running = self._most_running or max_num_seqs or _SERVER_RUNNING
-        queued = running if self._most_queued is None else self._most_queued
-        self._bounds = (running, queued)
-        self._admission = Admission(running, queued, of=("generations", "this engine"))
+        self._bounds = (running, self._most_queued)
+        self._admission = Admission(*self._bounds, of=("generations", "this engine"))
         self._pace = RunningPace(alone)
 
     @contextlib.asynccontextmanager

@@ -61,10 +61,11 @@ class EngineSettings(ServerSettings):
     once, or the server's own queue is the one that grows. More than the engine computes keeps some ready inside it, so
     that its batch is full at every step; these go by its own order. Unused with "builtin"."""
 
-    max_queued: int | None = Field(default=None, ge=0, le=65_536)
+    max_queued: int = Field(default=2_048, ge=0, le=65_536)
     """Generations that wait besides, the one whose time runs out first at the front; more are refused at once with
-    RESOURCE_EXHAUSTED and the time after which to try again. None takes as many as run: the last in line then waits
-    about as long as one generation takes, and a budget seldom leaves time for a longer wait. 0 refuses at once."""
+    RESOURCE_EXHAUSTED and the time after which to try again. As many as the subqueries of an orchestrator with its
+    defaults, 256 questions of 8 each, so that a run without budgets waits and loses nothing; with budgets the time left
+    refuses long before. 0 refuses at once."""
 
     expected_batch: int = Field(default=8, ge=1, le=1024)
     """Requests that a warm-up runs at once."""

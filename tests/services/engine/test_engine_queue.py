@@ -38,7 +38,7 @@ def _request(name: str = "hello", limit_s: float | None = None, least_tokens: in
 class _Queued:
     """A fake engine that computes so many at once, behind its queue; it is frozen until the test thaws it."""
 
-    def __init__(self, running: int | None = None, queued: int | None = None, *, max_num_seqs: int = 1) -> None:
+    def __init__(self, running: int | None = None, queued: int = 3, *, max_num_seqs: int = 1) -> None:
         self.engine = FakeModel()
         self.queue = EngineQueue(running, queued)
         self.model = WatchedModel(TracedModel(self.engine, Telemetry(None), self.queue))
@@ -63,7 +63,7 @@ class _Queued:
         return [request.messages[0].content for request in self.engine.requests]
 
 
-async def test_the_engine_is_given_as_many_as_it_computes_and_as_many_again_wait() -> None:
+async def test_the_engine_is_given_as_many_as_it_computes_and_as_many_wait_as_may() -> None:
     queued = _Queued(max_num_seqs=3)
     tasks = queued.begin(*[_request()] * 6)
     await queued.until(3, 3)
@@ -188,7 +188,7 @@ async def test_a_canary_does_not_queue() -> None:
 
 async def test_a_server_that_does_not_say_how_many_it_computes_is_given_256() -> None:
     info = _Queued(max_num_seqs=0).model.describe()
-    assert (info.max_running, info.max_queued) == (256, 256)
+    assert (info.max_running, info.max_queued) == (256, 3)
 
 
 async def test_what_the_operator_set_goes_before_what_the_engine_says() -> None:
