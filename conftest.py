@@ -1,5 +1,7 @@
 """Tests that are rows of docs/reliability.md: the mark `case`, the fixture `observed`, and `--reliability FILE`.
 
+And no property test has a deadline of its own: a busy machine is no finding, and pytest-timeout ends what hangs.
+
 Here and not in tests/, since pytest puts the folder of a conftest on the path: tests/vllm would pass for vLLM.
 """
 
@@ -10,6 +12,10 @@ from pathlib import Path
 
 import pytest
 from fault_report import OPTION, PROPERTY, Observed, Reliability, case_of
+from hypothesis import settings
+
+settings.register_profile("argo", deadline=None)
+settings.load_profile("argo")
 
 _SAID = pytest.StashKey[tuple[Observed, dict[str, str]]]()
 

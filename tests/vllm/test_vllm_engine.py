@@ -21,6 +21,7 @@ import pytest
 import pytest_asyncio
 from core_process import core_of
 from fault_report import Observed
+from machine import GPU_MEMORY_SHARE, PROFILE
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -76,11 +77,12 @@ def _model(folder: Path, **fields: Any) -> VllmModel:
     settings = EngineSettings(
         engine="vllm",
         model=str(folder),
-        profile="cpu",
+        profile=PROFILE,
+        gpu_memory_share=GPU_MEMORY_SHARE,
         engine_options={**options, **fields.pop("engine_options", {})},
         **fields,
     )
-    return VllmModel(settings, load_profile("cpu").engine, "")
+    return VllmModel(settings, load_profile(PROFILE).engine, "")
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ import pytest
 from core_process import core_of
 from fault_report import Observed
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from machine import GPU_MEMORY_SHARE, PROFILE
 from running_stack import Up, running
 
 from argo.client import Client
@@ -46,12 +47,14 @@ def up(tiny_qwen2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     engine = {
         f"ARGO_{name}_{setting}": value
         for name in ("DECOMPOSER", "SYNTHESIZER")
-        for setting, value in {"ENGINE": "vllm", "MODEL": str(tiny_qwen2), "PROFILE": "cpu"}.items()
+        for setting, value in {"ENGINE": "vllm", "MODEL": str(tiny_qwen2), "PROFILE": PROFILE}.items()
     }
     # A model that says nothing of the question would only be used for more than one focus otherwise.
     # Greedy, random weights write nothing but line feeds.
     engine |= {"ARGO_SYNTHESIZER_TEMPERATURE": "1", "ARGO_DECOMPOSER_TEMPERATURE": "1"}
     engine |= {"ARGO_DECOMPOSER_MODE": "model", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+    if GPU_MEMORY_SHARE is not None:
+        engine |= {f"ARGO_{name}_GPU_MEMORY_SHARE": str(GPU_MEMORY_SHARE) for name in ("DECOMPOSER", "SYNTHESIZER")}
     # Each engine would bind its threads to the same first core.
     engine |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     engine |= {"ARGO_DEPLOY_START_TIMEOUT_S": str(int(_START_S))}

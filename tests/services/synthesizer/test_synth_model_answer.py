@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from synth_model_fake import CHOICE, DU, FREE, RU, TIMING, FakeModel, engine, extractive, prompt, synthesized
 
@@ -281,7 +281,6 @@ async def test_a_short_answer_that_was_cut_says_so_before_the_details() -> None:
     st.booleans(),
     st.sampled_from(["stop", "length", "time"]),
 )
-@settings(deadline=None)  # a busy machine is no finding
 def test_whatever_a_model_writes_the_deltas_are_the_text_and_each_number_is_explained(
     written: list[str], fails: bool, reason: str
 ) -> None:
