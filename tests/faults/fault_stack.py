@@ -190,7 +190,7 @@ class Stack:
         return int(info.engine.unfinished)
 
     @contextlib.asynccontextmanager
-    async def invariant(self, patience_s: float = PATIENCE_S) -> AsyncIterator[Checked]:
+    async def invariant(self, patience_s: float = PATIENCE_S, *, spans: bool = True) -> AsyncIterator[Checked]:
         """Around a fault; when it is over, what must hold does, or comes to hold within patience_s.
 
         Every accepted question is recorded exactly once, as its caller saw it, and is not left running; no engine has
@@ -217,10 +217,12 @@ class Stack:
                 f"{name} held {held} descriptors and tasks before the fault and {await self._held(self[name])} after",
             )
         died = len(survivors) < len(before)
-        if not died:
+        if spans and not died:
             await until(lambda: self.spans_whole(began_s), patience_s, "spans name parents that never ended")
-        spans = "spans of the dead aside" if died else "spans whole"
-        checked.text = f"{recorded}; engines idle; descriptors and tasks as before; {spans}"
+        parts = [recorded, "engines idle", "descriptors and tasks as before"]
+        if spans:
+            parts.append("spans of the dead aside" if died else "spans whole")
+        checked.text = "; ".join(parts)
 
     async def _idle(self, process: Process) -> bool:
         return await self.unfinished(process) == 0

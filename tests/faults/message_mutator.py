@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -21,6 +22,15 @@ _WORDS = (
     "a" * 2_001,
     "f1",
     "md",
+    "mdp",
+    "random",
+    "evidence",
+    "corpus",
+    "\u202e\ufeff",
+    "e\u0301" * 500,
+    "{0.__class__} %s %n ${HOME}",
+    "[1] [2] [99]",
+    "What is A1 and what is E2 and what is F1 and what is O1?",
 )
 _FLOATS = (0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, 5e-324)
 _DEEPEST = 4
@@ -40,6 +50,25 @@ def random_message(descriptor: Descriptor, rng: random.Random, depth: int = 0) -
     return message
 
 
+def changed(message: Any, rng: random.Random) -> Any:
+    """A copy of a message with one or two fields of it, at any depth, set to something else or left out."""
+    copy = GetMessageClass(message.DESCRIPTOR)()
+    copy.CopyFrom(message)
+    for _ in range(rng.randint(1, 2)):
+        _change(copy, rng)
+    return copy
+
+
+def reordered(frames: Sequence[bytes], rng: random.Random) -> tuple[bytes, ...]:
+    """The messages of a client stream with one of them left out, sent twice, or in another place; one stays one."""
+    out = list(frames)
+    if len(out) > 1:
+        taken = out.pop(rng.randrange(len(out)))
+        for _ in range(rng.randrange(3)):
+            out.insert(rng.randrange(len(out) + 1), taken)
+    return tuple(out)
+
+
 def damaged(data: bytes, rng: random.Random) -> bytes:
     """The bytes with a few of them changed, left out, doubled, or put in."""
     out = bytearray(data)
@@ -56,6 +85,27 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
                 if at < len(out):
                     out[at] = rng.randrange(256)
     return bytes(out)
+
+
+def _change(message: Any, rng: random.Random) -> None:
+    fields = message.DESCRIPTOR.fields
+    if not fields:
+        return
+    field = rng.choice(fields)
+    if field.is_repeated:
+        values = getattr(message, field.name)
+        if field.message_type is not None and len(values) and rng.random() < 0.6:
+            _change(rng.choice(values), rng)
+        elif rng.random() < 0.3:
+            message.ClearField(field.name)
+        else:
+            _fill(values, field, rng, 0)
+    elif field.message_type is not None and rng.random() < 0.8:
+        _change(getattr(message, field.name), rng)
+    elif field.message_type is not None or rng.random() < 0.15:
+        message.ClearField(field.name)
+    else:
+        setattr(message, field.name, _value(field, rng))
 
 
 def _fill(place: Any, field: FieldDescriptor, rng: random.Random, depth: int) -> None:

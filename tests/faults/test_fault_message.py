@@ -1,122 +1,198 @@
-"""Random and mutated messages to every method of the services behind the orchestrator: no fault of ours."""
+"""Random and mutated messages to every method of a real stack: none is a fault of ours, and the services live.
+
+FUZZ_MESSAGES says how many each method gets, and FUZZ_SEED from which draws; a call that makes a finding is written
+into the corpus, which every run sends first.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import math
+import contextlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 import pytest
-from message_mutator import damaged, random_message
+import pytest_asyncio
+from fault_report import Observed
+from fault_stack import Stack, running, script
+from fault_wire import METHODS, Frames, Method, Outcome, call, method_named, raw_channel
+from message_mutator import changed, damaged, random_message, reordered
 
-from argo.server import Service, start
-from argo.settings import ServerSettings
-from argo.telemetry import Telemetry
-from argo.v1 import decomposer_pb2, retriever_pb2, synthesizer_pb2, synthesizer_pb2_grpc, types_pb2
-from services.decomposer.servicer import Decomposer
-from services.decomposer.settings import DecomposerSettings
-from services.retriever.servicer import RetrieverProcess
-from services.retriever.settings import RetrieverSettings
-from services.synthesizer.servicer import Synthesizer
-from services.synthesizer.settings import SynthesizerSettings
+from argo.result import SessionStatus
+from deploy.roster import DECOMPOSER, SERVICES, SYNTHESIZER
 
-# Chroma leaves its SQLite connections to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 _MESSAGES = int(os.environ.get("FUZZ_MESSAGES", "500"))
+_SEED = os.environ.get("FUZZ_SEED", "0")
 _AT_ONCE = 16
-_OURS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE}
-_FILES = {"decomposer": decomposer_pb2, "retriever": retriever_pb2, "synthesizer": synthesizer_pb2}
-_METHODS = [
-    (name, method)
-    for name, file in _FILES.items()
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-]
+_GROUP = "Random and mutated messages"
+_ALWAYS = {"OK", "INVALID_ARGUMENT"}
+_ALSO = {
+    # A session id that is in use, and what only a model or another strategy can do.
+    "OrchestratorService.Ask": {"ALREADY_EXISTS", "FAILED_PRECONDITION"},
+    "OrchestratorService.GetSession": {"NOT_FOUND"},
+    "OrchestratorService.ResumeSession": {"NOT_FOUND", "FAILED_PRECONDITION"},
+    "OrchestratorService.DeleteSession": {"NOT_FOUND"},
+    # There is no policy file here.
+    "OrchestratorService.ReloadPolicy": {"FAILED_PRECONDITION"},
+    # Another embedder than the collection's.
+    "RetrieverService.Search": {"FAILED_PRECONDITION"},
+    # No model that could reason.
+    "SynthesizerService.Reason": {"FAILED_PRECONDITION"},
+}
+"""What a method may answer besides. INTERNAL, UNKNOWN, UNAVAILABLE and a missed deadline are no caller's fault."""
+_BY_MODEL = (
+    "OrchestratorService.Ask",
+    "DecomposerService.GenerateSubquery",
+    "SynthesizerService.Reason",
+    "SynthesizerService.Synthesize",
+)
 
 
-def _made(name: str, folder: Path) -> tuple[Service, ServerSettings]:
-    if name == "retriever":
-        retriever = RetrieverSettings(port=0, index_path=folder / "index", collection="test")
-        return RetrieverProcess(retriever), retriever
-    if name == "decomposer":
-        decomposer = DecomposerSettings(port=0)
-        return Decomposer(decomposer), decomposer
-    synthesizer = SynthesizerSettings(port=0)
-    return Synthesizer(synthesizer), synthesizer
+@contextlib.asynccontextmanager
+async def _stack(folder: Path, *engines: str) -> AsyncIterator[Stack]:
+    """One whose spans nobody reads, with a question that is in the corpus."""
+    async with running(
+        folder,
+        scripts=dict.fromkeys(engines, script(0.001, 0.00005)),
+        settings={"ARGO_TELEMETRY_SAMPLE_RATIO": "0"},
+    ) as stack:
+        async with stack.client() as client:
+            await stack.ask(client, "What is E2?", session_id="corpus")
+        yield stack
 
 
-def _messages(method: Any) -> list[bytes]:
-    """From a seed of its own for each method, so that each can be run again alone."""
-    rng = random.Random(method.full_name)
-    whole = [random_message(method.input_type, rng).SerializeToString() for _ in range(_MESSAGES)]
-    return [damaged(data, rng) if at % 2 else data for at, data in enumerate(whole)]
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def builtin(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with _stack(tmp_path_factory.mktemp("builtin")) as stack:
+        yield stack
 
 
-def _calls(channel: grpc.aio.Channel, method: Any) -> Callable[[bytes], Any]:
-    """A call of raw bytes; a stream of requests is its one message, twice."""
-    path = f"/{method.containing_service.full_name}/{method.name}"
-    if method.client_streaming:
-        stream = channel.stream_unary(path)
-        return lambda data: stream(iter((data, data)), timeout=60)
-    return lambda data: (channel.unary_stream if method.server_streaming else channel.unary_unary)(path)(
-        data, timeout=60
-    )
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def modelled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with _stack(tmp_path_factory.mktemp("modelled"), DECOMPOSER, SYNTHESIZER) as stack:
+        yield stack
 
 
-async def _status(call: Any, *, streams: bool) -> grpc.StatusCode:
-    try:
-        if streams:
-            async for _ in call:
-                pass
+def _drawn(method: Method) -> list[Frames]:
+    """From a seed of its own for each method, so that each can be sent again alone: made up, or kept and changed."""
+    rng = random.Random(f"{method.name} {_SEED}")
+    kept = list(method.corpus().values())
+    drawn: list[Frames] = []
+    for number in range(_MESSAGES):
+        if number % 4 < 2:
+            data = random_message(method.descriptor.input_type, rng).SerializeToString()
+            frames: Frames = (data, data) if method.descriptor.client_streaming else (data,)
         else:
-            await call
-    except grpc.aio.AioRpcError as error:
-        return error.code()
-    return grpc.StatusCode.OK
+            frames = reordered(rng.choice(kept), rng)
+            at = rng.randrange(len(frames))
+            frames = (*frames[:at], _changed(method, frames[at], rng), *frames[at + 1 :])
+        drawn.append(tuple(damaged(frame, rng) for frame in frames) if number % 2 else frames)
+    return drawn
 
 
-@pytest.fixture
-async def channel(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
-    service, settings = _made(request.param, tmp_path)
-    server = await start(service, settings, Telemetry(None))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as opened:
-        yield opened
-    await server.stop(0)
+def _changed(method: Method, data: bytes, rng: random.Random) -> bytes:
+    message = method.message()
+    try:
+        message.ParseFromString(data)
+    except Exception:
+        # The corpus holds bytes that are no message; Protocol Buffers raise more than one class of error.
+        return data
+    return bytes(changed(message, rng).SerializeToString())
+
+
+async def _outcomes(channel: grpc.aio.Channel, method: Method, calls: list[Frames]) -> list[tuple[Frames, Outcome]]:
+    """What became of the calls, several at once; once a service does not answer, no more are sent."""
+    limit, lost = asyncio.Semaphore(_AT_ONCE), asyncio.Event()
+    found: list[tuple[Frames, Outcome]] = []
+
+    async def sent(frames: Frames) -> None:
+        async with limit:
+            if not lost.is_set():
+                found.append((frames, await call(channel, method, frames)))
+                if found[-1][1].status == "UNAVAILABLE":
+                    lost.set()
+
+    await asyncio.gather(*(sent(frames) for frames in calls))
+    return found
+
+
+def _tally(outcomes: list[tuple[Frames, Outcome]]) -> str:
+    counted = Counter(outcome.status for _, outcome in outcomes)
+    return ", ".join(f"{number} {status}" for status, number in counted.most_common())
+
+
+async def _replay(stack: Stack, observed: Observed) -> None:
+    """Send every kept message; those that are right must not be found wrong."""
+    outcomes = []
+    async with stack.invariant(spans=False):
+        for service in SERVICES:
+            async with raw_channel(stack.target(service)) as channel:
+                for method in (method for method in METHODS if method.service == service):
+                    for name, frames in method.corpus().items():
+                        outcome = await call(channel, method, frames)
+                        outcomes.append((frames, outcome))
+                        assert outcome.status in _ALWAYS | _ALSO.get(method.name, set()), (method.name, name, outcome)
+                        wrong = outcome.status == "INVALID_ARGUMENT"
+                        assert not (wrong and name.startswith("valid")), (method.name, name, outcome)
+    observed(f"{len(outcomes)} calls: {_tally(outcomes)}")
+
+
+async def _fuzz(stack: Stack, method: Method, observed: Observed) -> None:
+    """Send what is drawn for a method, and look whether everything lives and nothing is left."""
+    async with stack.invariant(spans=False), raw_channel(stack.target(method.service)) as channel:
+        outcomes = await _outcomes(channel, method, _drawn(method))
+        allowed = _ALWAYS | _ALSO.get(method.name, set())
+        findings = {
+            str(method.keep(frames)): str(outcome) for frames, outcome in outcomes if outcome.status not in allowed
+        }
+        assert findings == {}
+        assert all(process.running and process.starts == 1 for process in stack.processes.values())
+        info = next(one for one in METHODS if one.service == method.service and one.descriptor.name == "GetInfo")
+        assert (await call(channel, info, [b""])).status == "OK"
+        async with stack.client() as client:
+            assert await client.sessions(limit=10, status=SessionStatus.RUNNING) == []
+    observed(f"{len(outcomes)} messages, seed {_SEED}: {_tally(outcomes)}; no question is left running")
+
+
+_KEPT = {
+    "injected": "every kept message, the right ones among them",
+    "expected": "the statuses of a right or a wrong request, and no right one found wrong",
+}
+_DRAWN = {
+    "injected": "messages made up from its descriptor, kept ones with fields changed, and half of both damaged",
+    "expected": "the statuses of a right or a wrong request; all processes live",
+}
+
+
+@pytest.mark.case(_GROUP, "the corpus", **_KEPT)
+async def test_every_kept_message_is_answered_as_right_or_wrong(builtin: Stack, observed: Observed) -> None:
+    await _replay(builtin, observed)
+
+
+@pytest.mark.case(_GROUP, "the corpus, with models", **_KEPT)
+async def test_every_kept_message_is_answered_as_right_or_wrong_where_models_run(
+    modelled: Stack, observed: Observed
+) -> None:
+    await _replay(modelled, observed)
 
 
 @pytest.mark.timeout(max(120, _MESSAGES // 5))
-@pytest.mark.parametrize(
-    ("channel", "method"), _METHODS, indirect=["channel"], ids=[method.full_name for _, method in _METHODS]
-)
+@pytest.mark.case(_GROUP, "{name}", **_DRAWN)
+@pytest.mark.parametrize("name", [method.name for method in METHODS])
 async def test_no_message_is_a_fault_of_ours_and_the_next_call_is_answered(
-    channel: grpc.aio.Channel, method: Any
+    builtin: Stack, name: str, observed: Observed
 ) -> None:
-    call, limit = _calls(channel, method), asyncio.Semaphore(_AT_ONCE)
-
-    async def sent(data: bytes) -> tuple[grpc.StatusCode, bytes]:
-        async with limit:
-            return await _status(call(data), streams=method.server_streaming), data
-
-    outcomes = await asyncio.gather(*(sent(data) for data in _messages(method)))
-    assert [(code.name, data.hex()) for code, data in outcomes if code in _OURS] == []
-    info = channel.unary_unary(f"/{method.containing_service.full_name}/GetInfo")
-    assert await _status(info(b"", timeout=60), streams=False) is grpc.StatusCode.OK
+    await _fuzz(builtin, method_named(name), observed)
 
 
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, -0.1, 1.5])
-@pytest.mark.parametrize("channel", ["synthesizer"], indirect=True)
-async def test_a_relevance_that_is_no_probability_is_refused_by_name(channel: grpc.aio.Channel, wrong: float) -> None:
-    # Found by the messages above: the logarithm of such odds was an error of ours.
-    passage = types_pb2.Passage(id="p", text="The O-DU hosts RLC.", relevance=wrong)
-    asked = synthesizer_pb2.SynthesizeRequest(question="What does the O-DU host?", evidence=[passage])
-    call = synthesizer_pb2_grpc.SynthesizerServiceStub(channel).Synthesize(asked, timeout=60)
-    with pytest.raises(grpc.aio.AioRpcError, match=r"evidence\[0\].relevance must be in 0..1, got") as refused:
-        async for _ in call:
-            pass
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+@pytest.mark.timeout(max(120, _MESSAGES // 5))
+@pytest.mark.case(_GROUP, "{name}, with models", **_DRAWN)
+@pytest.mark.parametrize("name", _BY_MODEL)
+async def test_no_message_is_a_fault_of_ours_where_models_run(modelled: Stack, name: str, observed: Observed) -> None:
+    await _fuzz(modelled, method_named(name), observed)
