@@ -96,8 +96,8 @@ types: $(DEV_STAMP) ## Check types, strictly
 	@$(BIN)/mypy
 
 .PHONY: fuzz
-fuzz: $(DEV_STAMP) ## Send 10,000 random and mutated messages to every method, where the tests send 500
-	@FUZZ_MESSAGES=10000 $(BIN)/python -m pytest tests/faults/test_fault_message.py $(ARGS)
+fuzz: $(DEV_STAMP) ## Send 10,000 random and mutated messages to every method, where the tests send 500: FUZZ_SEED=1 optional
+	@FUZZ_MESSAGES=10000 FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/faults/test_fault_message.py $(ARGS)
 
 .PHONY: soak
 soak: $(DEV_STAMP) ## Ten minutes of questions with a random fault every 10 s, where the tests take one; another seed each day: SOAK_SEED=n

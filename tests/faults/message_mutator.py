@@ -34,6 +34,8 @@ _WORDS = (
 )
 _FLOATS = (0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, 5e-324)
 _DEEPEST = 4
+_PLANES = (0x20, 0x300, 0x600, 0x2000, 0x4E00, 0xFE00, 0x1F600, 0x20000, 0xE0000)
+"""Where blocks of Unicode begin that text is cut and compared by: marks, other directions, joiners, no characters."""
 
 
 def random_message(descriptor: Descriptor, rng: random.Random, depth: int = 0) -> Any:
@@ -54,7 +56,7 @@ def changed(message: Any, rng: random.Random) -> Any:
     """A copy of a message with one or two fields of it, at any depth, set to something else or left out."""
     copy = GetMessageClass(message.DESCRIPTOR)()
     copy.CopyFrom(message)
-    for _ in range(rng.randint(1, 2)):
+    for _ in range(rng.choice((1, 1, 1, 2))):
         _change(copy, rng)
     return copy
 
@@ -104,8 +106,32 @@ def _change(message: Any, rng: random.Random) -> None:
         _change(getattr(message, field.name), rng)
     elif field.message_type is not None or rng.random() < 0.15:
         message.ClearField(field.name)
+    elif rng.random() < 0.6:
+        setattr(message, field.name, _near(field, getattr(message, field.name), rng))
     else:
         setattr(message, field.name, _value(field, rng))
+
+
+def _near(field: FieldDescriptor, value: Any, rng: random.Random) -> Any:
+    """A value that is likelier to be within its bounds than not, so that what is behind the checks is reached too."""
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return damaged(value, rng)
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        at = rng.randrange(len(value) + 1)
+        match rng.randrange(3):
+            case 0:
+                return (
+                    value[:at] + "".join(chr(rng.choice(_PLANES) + rng.randrange(256)) for _ in range(3)) + value[at:]
+                )
+            case 1:
+                return value[:at] + value[at + rng.randint(1, 20) :]
+            case _:
+                return value[:at] + value[max(0, at - 40) :]
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE):
+        return rng.random()
+    if field.cpp_type in (FieldDescriptor.CPPTYPE_BOOL, FieldDescriptor.CPPTYPE_ENUM):
+        return _value(field, rng)
+    return rng.choice((rng.randint(0, 12), rng.randint(13, 2_048)))
 
 
 def _fill(place: Any, field: FieldDescriptor, rng: random.Random, depth: int) -> None:
