@@ -117,7 +117,7 @@ async def call(
     method: Method,
     frames: Sequence[bytes],
     timeout_s: float | None = _CALL_S,
-    metadata: tuple[tuple[str, str], ...] = (),
+    metadata: tuple[tuple[str, str | bytes], ...] = (),
     path: str = "",
 ) -> Outcome:
     """Send bytes as a method's request, and read all that comes; a path makes it another method's."""

@@ -20,6 +20,8 @@ from fault_report import Observed
 from fault_stack import Stack, running, script, until
 from fault_wire import METHODS, Method, Outcome, call, raw_channel
 from faulty_process import faulty_process
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from argo.errors import NotFoundError
 from argo.result import QuestionEvent, SessionStatus
@@ -139,6 +141,27 @@ async def test_every_method_is_bounded_where_its_caller_sets_no_deadline(tmp_pat
         assert 0.5 <= seconds < 0.5 * _SLACK
         assert await process.metric("argo_event_loop_tasks") <= before + 2
     observed(f"{len(METHODS)} methods: {outcomes[0]}; all within {seconds:.2f} s")
+
+
+@pytest.mark.case(
+    _GROUP,
+    "what a service serves",
+    injected="each service's own list, by reflection",
+    expected="its methods as they are tried here, gRPC's health and reflection, and nothing else",
+)
+async def test_no_service_serves_a_method_that_is_not_tried_here(stack: Stack, observed: Observed) -> None:
+    said = []
+    for service in SERVICES:
+        async with raw_channel(stack.target(service)) as opened:
+            stub: Any = reflection_pb2_grpc.ServerReflectionStub(opened)
+            asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+            replies = stub.ServerReflectionInfo(asked, timeout=10.0)
+            listed = {item.name async for reply in replies for item in reply.list_services_response.service}
+        tried = {method.descriptor.containing_service.full_name for method in METHODS if method.service == service}
+        # Both are open-ended by their definition, and hold nothing of ours.
+        assert listed == tried | {health.SERVICE_NAME, reflection.SERVICE_NAME}
+        said.append(", ".join(sorted(listed - {health.SERVICE_NAME, reflection.SERVICE_NAME})))
+    observed("; ".join(said))
 
 
 @pytest.mark.case(

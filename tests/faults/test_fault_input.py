@@ -27,6 +27,7 @@ from deploy.roster import DECOMPOSER, SERVICES, SYNTHESIZER
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Send = Callable[..., Awaitable[Outcome]]
+Metadata = tuple[tuple[str, str | bytes], ...]
 _GROUP = "Bad input"
 _FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 _INTEGERS = {
@@ -62,9 +63,9 @@ async def send(stack: Stack) -> AsyncIterator[Send]:
     """Sends a method's messages, or their bytes, and holds every error to what any error must be."""
     channels = {service: raw_channel(stack.target(service)) for service in SERVICES}
 
-    async def sent(method: Method, *frames: Message | bytes) -> Outcome:
+    async def sent(method: Method, *frames: Message | bytes, metadata: Metadata = ()) -> Outcome:
         data = [frame if isinstance(frame, bytes) else frame.SerializeToString() for frame in frames]
-        outcome = await call(channels[method.service], method, data)
+        outcome = await call(channels[method.service], method, data, metadata=metadata)
         assert not _INSIDE.search(outcome.details), outcome
         assert outcome.status != "INVALID_ARGUMENT" or _CLEAR.fullmatch(outcome.details), outcome
         return outcome
@@ -259,6 +260,36 @@ async def test_a_message_over_the_limit_is_refused_and_one_at_the_limit_is_not(
                 assert outcomes[-1].status in statuses, (method.name, outcomes[-1])
             assert "(262145 vs. 262144)" in outcomes[-1].details, outcomes[-1]
     observed(f"{_tally(outcomes)}; {outcomes[-1].details}")
+
+
+_ODD: tuple[Metadata, ...] = (
+    (("traceparent", "00-zz-zz-01"), ("tracestate", "=,=,=" * 40)),
+    (("authorization", "Basic YTpi"), ("authorization", "Bearer " + "x" * 2_000)),
+    (("argo-tenant", "'; DROP TABLE session; --/../*"), ("argo-tenant", "x" * 2_000)),
+    (("grpc-accept-encoding", "nothing"), ("x-odd-bin", bytes(range(256)))),
+)
+
+
+@pytest.mark.case(
+    _GROUP,
+    "odd metadata, {service}",
+    injected="on each method's own call: a trace that is none, tokens nobody asked for, odd and long tenants, any"
+    " bytes; then 64 KiB of it",
+    expected="what the call gets without it; then RESOURCE_EXHAUSTED",
+)
+@pytest.mark.parametrize("service", SERVICES)
+async def test_odd_metadata_changes_nothing_and_too_much_is_refused(
+    stack: Stack, send: Send, service: str, observed: Observed
+) -> None:
+    outcomes = []
+    async with stack.invariant():
+        for method in (method for method in METHODS if method.service == service):
+            for metadata in _ODD:
+                outcomes.append(await send(method, *method.valid(), metadata=metadata))
+                assert outcomes[-1].status in _IN_BOUNDS, (method.name, metadata, outcomes[-1])
+            outcomes.append(await send(method, *method.valid(), metadata=(("x-much", "x" * 65_536),)))
+            assert outcomes[-1].status == "RESOURCE_EXHAUSTED", (method.name, outcomes[-1])
+    observed(_tally(outcomes))
 
 
 _LONG = "x" * 2_001
