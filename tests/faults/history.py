@@ -20,6 +20,8 @@ from typing import Any, Final
 
 ANSWERED: Final = "answered"
 OK: Final = "ok"
+LEFT: Final = "left"
+"""By its caller, before the answer."""
 GONE: Final = "NotFoundError"
 _QUESTION: Final = ("ask", "resume")
 _ENDED: Final = ("finished", "failed")
@@ -266,28 +268,38 @@ def _documents_as_told(history: History) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Availability:
-    """What became of the questions: at the first try, and in the end."""
+    """What became of questions: at the first try, those aside that their callers left, and in the end."""
 
     first: Counter[str]
     last: Counter[str]
+    flags: Counter[str]
+    """Questions by each flag of their first answer."""
 
     def __str__(self) -> str:
         """In words, with shares."""
-        whole = sum(self.first.values())
-        parts = [f"{name} {count} ({count / whole:.1%})" for name, count in self.first.most_common()]
-        ends = [f"{name} {count}" for name, count in self.last.most_common()]
-        return f"of {whole} questions at the first try {', '.join(parts)}; in the end {', '.join(ends)}"
+        whole = max(1, sum(self.first.values()))
+        parts = [f"{name} {count / whole:.1%}" for name, count in sorted(self.first.items())]
+        flags = ", ".join(f"{name} {count}" for name, count in self.flags.most_common())
+        ends = ", ".join(f"{name} {count}" for name, count in sorted(self.last.items()))
+        told = f" (flags: {flags})" if flags else ""
+        return f"of {whole} questions {', '.join(parts)}{told}; in the end {ends}"
 
 
-def availability(history: History) -> Availability:
-    """Count questions by how their first call ended, and by their answer or how the last call ended."""
-    asked = [[call for call in calls if call.op in _QUESTION] for calls in history.sessions().values()]
-    ends = [next((call for call in calls if call.ok), calls[-1]) for calls in asked if calls]
-    return Availability(Counter(_kind(calls[0]) for calls in asked if calls), Counter(map(_kind, ends)))
+def availability(history: History, budgets_ms: Iterable[int]) -> Availability:
+    """Count the questions of these budgets by how their first call ended, and by their answer where one came."""
+    found = Availability(Counter(), Counter(), Counter())
+    for calls in history.sessions().values():
+        asked = [call for call in calls if call.op in _QUESTION]
+        if not asked or asked[0].sent.get("budget_ms") not in budgets_ms:
+            continue
+        found.last[_kind(next((call for call in asked if call.ok), asked[-1]))] += 1
+        if asked[0].outcome != LEFT:
+            found.first[_kind(asked[0])] += 1
+            found.flags.update(set(asked[0].got.get("degradations", ())))
+    return found
 
 
 def _kind(call: Call) -> str:
     if not call.ok:
-        return "left by their callers" if call.outcome == "left" else f"refused with {call.outcome}"
-    kinds = sorted(set(call.got["degradations"]))
-    return f"flagged {' and '.join(kinds)}" if kinds else "answered whole"
+        return LEFT if call.outcome == LEFT else "refused"
+    return "flagged" if call.got["degradations"] else "answered whole"

@@ -13,14 +13,15 @@ from typing import Any, Final
 
 import numpy as np
 from fault_question import AskedOf, QuestionMaker
-from history import ANSWERED, OK, Journal
+from history import ANSWERED, LEFT, OK, Journal
 
 from argo.client import Client
 from argo.errors import ArgoError, NotFoundError
 from argo.result import Answer, Event, Result, Session, SessionStatus, StepFinished
 
-BUDGETS_MS: Final = (0, 300, 1_000, 3_000)
-LEFT: Final = "left"
+BUDGETS_MS: Final = (0, 1_000, 3_000)
+TIGHT_MS: Final = (300,)
+"""Less than the scripted model's answer takes, so that the extractive one is given, flagged, in peace too."""
 DOCUMENT: Final = "# Zeta interface\n\nThe Zeta interface connects the O-Zeta node to the near-RT RIC.\n"
 """Comes and goes during the soak."""
 _OF_THE_DOCUMENT: Final = 0.15
@@ -168,6 +169,7 @@ def _told(answer: Answer) -> dict[str, Any]:
         "citations": [[citation.passage_id, citation.source] for citation in answer.citations],
         "passages": [passage.id for passage in answer.passages],
         "degradations": [str(degradation.kind) for degradation in answer.degradations],
+        "details": [degradation.detail for degradation in answer.degradations],
     }
 
 
@@ -201,7 +203,7 @@ class SoakUser:
         drawn = self._maker.draw()
         if self._rng.random() < _OF_THE_DOCUMENT:
             drawn = AskedOf(f"What does the Zeta interface connect, as {self._name} asks for number {len(self.asked)}?")
-        budget_ms = int(self._rng.choice(BUDGETS_MS))
+        budget_ms = int(self._rng.choice([*BUDGETS_MS, *TIGHT_MS]))
         asked = AskedOf(drawn.text, {**drawn.fields, "budget_ms": budget_ms})
         session_id = f"{self._name}-{len(self.asked)}"
         self.asked[session_id] = asked

@@ -220,13 +220,18 @@ def test_a_journal_reads_back_as_the_calls_that_it_noted(tmp_path: Path) -> None
     assert check(history)[0].startswith("never returned: ask q")
 
 
-def test_availability_counts_the_first_try_and_the_end() -> None:
-    calls = (
+def test_availability_counts_the_first_try_and_the_end_of_the_questions_of_some_budgets() -> None:
+    asked = (
         Written()
-        .ask("UnavailableError", LOST)
-        .resume()
-        .ask(session_id="r", got=ANSWER | {"degradations": ["reason", "reason"]})
+        .ask("UnavailableError", LOST, session_id="a", budget_ms=0)
+        .resume(session_id="a")
+        .ask(session_id="b", budget_ms=0, got=ANSWER | {"degradations": ["reason", "reason", "retriever"]})
+        .ask("left", LOST, session_id="c", budget_ms=0)
+        .resume(session_id="c")
+        .ask(session_id="d", budget_ms=300)
     )
-    found = availability(History(calls.calls, {}))
-    assert found.first == {"refused with UnavailableError": 1, "flagged reason": 1}
-    assert found.last == {"answered whole": 1, "flagged reason": 1}
+    found = availability(History(asked.calls, {}), (0, 1_000))
+    assert found.first == {"refused": 1, "flagged": 1}
+    assert found.flags == {"reason": 1, "retriever": 1}
+    assert found.last == {"answered whole": 2, "flagged": 1}
+    assert str(found).startswith("of 2 questions flagged 50.0%, refused 50.0% (flags: ")

@@ -9,7 +9,7 @@ import asyncio
 import os
 import statistics
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from fault_report import Observed
 from fault_stack import PRIMER, Stack, running, script
 from fault_store import read_store
 from history import History, Journal, availability, check
-from soak_user import DOCUMENT, JournalledClient, Librarian, SoakUser
+from soak_user import BUDGETS_MS, DOCUMENT, TIGHT_MS, JournalledClient, Librarian, SoakUser
 
 from deploy.roster import SERVICES
 
@@ -209,8 +209,14 @@ async def test_random_faults_for_a_while_leave_a_history_in_which_all_holds(
     growth = soak.growth()
     fat = {life: grown for life, grown in growth.items() if grown[0] > GROWTH_BYTES or grown[1] > DESCRIPTORS}
     assert not fat, f"{where}: {fat}"
+    most_mib = max((grown / 2**20 for grown, _ in growth.values()), default=0.0)
     observed(
-        f"seed {SEED}: {'; '.join(map(str, soak.faults))}; {availability(history)}; {len(history.calls):,} calls, all "
-        f"holds; memory of those that lived on grew by {max(g for g, _ in growth.values()) / 2**20:.0f} MiB at most, "
-        f"descriptors by {max(d for _, d in growth.values()):.0f}"
+        f"seed {SEED}, {_counted(soak.faults)}: {availability(history, BUDGETS_MS)}; with less time than the model takes, "
+        f"{availability(history, TIGHT_MS)}; {len(history.calls):,} calls, all holds; memory of those that lived on grew "
+        f"by {most_mib:.0f} MiB at most, descriptors by {max((more for _, more in growth.values()), default=0):.0f}"
     )
+
+
+def _counted(faults: Sequence[Fault]) -> str:
+    times = Counter(f"{fault.process.partition('-')[0]} {'frozen' if fault.freeze_s else 'killed'}" for fault in faults)
+    return ", ".join(f"{what} {count}" for what, count in sorted(times.items()))
