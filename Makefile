@@ -100,7 +100,7 @@ fuzz: $(DEV_STAMP) ## Send 10,000 random and mutated messages to every method, w
 	@FUZZ_MESSAGES=10000 FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} $(BIN)/python -m pytest tests/faults/test_fault_message.py $(ARGS)
 
 .PHONY: soak
-soak: $(DEV_STAMP) ## Ten minutes of questions with a random fault every 10 s, where the tests take one; another seed each day: SOAK_SEED=n
+soak: $(DEV_STAMP) ## Twice ten minutes of questions with a random fault every 10 s, where the tests take one; another seed each day: SOAK_SEED=n
 	@.ci/system-packages
 	@SOAK_S=600 SOAK_SEED=$${SOAK_SEED:-$$(date +%Y%m%d)} $(BIN)/python -m pytest tests/faults/test_fault_soak.py $(ARGS)
 

@@ -130,15 +130,20 @@ class History:
         return found
 
 
-def check(history: History) -> list[str]:
-    """What does not hold, in words; empty where all does."""
+def check(history: History, documents_lag_s: float = 0.0) -> list[str]:
+    """What does not hold, in words; empty where all does.
+
+    Args:
+        history: All calls.
+        documents_lag_s: Seconds in which one retriever hears of a document that came or went through another.
+    """
     found = [f"never returned: {call}" for call in history.calls if call.outcome == ""]
     for session_id, calls in history.sessions().items():
         for rule in (_ends_once, _reads_only_grow, _one_answer, _stays_gone, _is_not_lost):
             found += [f"{session_id} {what}" for what in rule(calls)]
         found += [f"{session_id} {what}" for what in _cites_what_it_retrieved(calls, history.retrieved)]
     found += _listed_once(history)
-    found += _documents_as_told(history)
+    found += _documents_as_told(history, documents_lag_s)
     return found
 
 
@@ -242,14 +247,14 @@ def _listed_once(history: History) -> Iterator[str]:
                 yield f"{session_id} was deleted and is listed: {listed}"
 
 
-def _documents_as_told(history: History) -> Iterator[str]:
+def _documents_as_told(history: History, lag_s: float) -> Iterator[str]:
     """A document that was ingested is there, and one that was removed is neither there nor cited."""
     changes = history.of("ingest", "remove")
 
     def last(source: str, call: Call) -> Call | None:
         """The change before a call, where it is certain: it succeeded, and no other came near."""
         mine = [change for change in changes if change.sent["source"] == source and change.began_s < call.ended_s]
-        return mine[-1] if mine and mine[-1].ok and mine[-1].before(call) else None
+        return mine[-1] if mine and mine[-1].ok and mine[-1].ended_s + lag_s < call.began_s else None
 
     for read in (call for call in history.of("documents") if call.ok):
         for source in {str(change.sent["source"]) for change in changes}:

@@ -239,6 +239,8 @@ class Librarian:
         due_s, turn = time.monotonic(), 0
         while due_s < until_s:
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+            # By now every retriever has heard of the change before.
+            await self._calls.documents()
             if turn % 2:
                 await self._calls.remove(self._path.name)
             else:

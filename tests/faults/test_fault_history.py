@@ -205,6 +205,13 @@ def test_a_history_in_which_something_does_not_hold_is_told_by_what(name: str) -
     assert any(told in violation for violation in found), found
 
 
+@pytest.mark.parametrize(("lag_s", "holds"), [(8.9, False), (9.1, True)])
+def test_a_document_may_be_late_with_a_retriever_that_has_not_looked_yet(lag_s: float, holds: bool) -> None:
+    # Ingested until 11 s, looked for from 20 s on.
+    late = Written().add("ingest", source="e2.md").add("documents", got=documents(), all=True)
+    assert (check(History(late.calls, {}), lag_s) == []) is holds
+
+
 def test_a_journal_reads_back_as_the_calls_that_it_noted(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "history.jsonl")
     one = journal.began("ask", session_id="q")
