@@ -34,7 +34,7 @@ _ENGINE_FULL: Final = types_pb2.Degradation(
 )
 """Flag of an answer that the model had no place for."""
 _LATE_S: Final = 0.5
-"""How far past a soft budget the synthesizer is waited for before its answer is given up."""
+"""How far past a soft budget the synthesizer is waited for before passages are quoted instead of its answer."""
 
 
 async def write_answer(
@@ -105,7 +105,8 @@ class _Writing:
         answer: synthesizer_pb2.SynthesizedAnswer | None = None
         self.was_refused, shown = False, False
         time_left_s, timeout_s = self._question.time_left_s(), self._question.hard_left_s()
-        if time_left_s is not None:
+        if time_left_s is not None and request.evidence:
+            # Without passages nothing could be given instead: then a late answer is better than none.
             timeout_s = min(timeout_s, max(0.0, time_left_s) + _LATE_S)
         try:
             async for event in self._peers.synthesize(request, max(timeout_s, 0.001), self._hops):

@@ -279,6 +279,17 @@ async def test_a_failed_note_is_flagged_and_does_not_fail_the_question(peers: St
     assert answer.end_reason == orchestrator_pb2.END_REASON_NO_PROGRESS
 
 
+async def test_an_answer_that_is_late_is_waited_for_where_nothing_could_be_quoted_instead(peers: Stack) -> None:
+    await with_model(peers)
+    peers.retriever.fail["Search"] = UNAVAILABLE
+    # Past the budget by more than an answer is waited for where there are passages.
+    peers.synthesizer.on_synthesize = lambda: asyncio.sleep(1.2)
+    answer = await peers.answer(QUESTION, budget_ms=500)
+    assert answer.text
+    assert answer.within_budget is False
+    assert set(lost(answer)) == {"RETRIEVER"}
+
+
 async def test_a_model_that_is_lost_in_mid_question_is_flagged_and_does_not_fail_it(peers: Stack) -> None:
     await with_model(peers)
 
