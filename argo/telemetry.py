@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -126,6 +127,7 @@ GEN_AI_TIME_TO_FIRST_TOKEN: Final = "gen_ai.server.time_to_first_token"
 GEN_AI_TIME_PER_OUTPUT_TOKEN: Final = "gen_ai.server.time_per_output_token"
 GENERATION_KIND: Final = "argo.generation.kind"
 
+_LOG = logging.getLogger(__name__)
 _SCOPE: Final = "argo"
 # json.dumps makes a new encoder at each call that has options.
 _encode: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -145,20 +147,35 @@ class SpanFileExporter(SpanExporter):
         self._service = service
         self._rotate_bytes = rotate_bytes
         self._lock = threading.Lock()
+        self._is_failing = False
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Append the spans; a full or unwritable disk drops them, since tracing never stops an answer."""
-        text = "".join(_encode(self._record(span)) + "\n" for span in spans)
+        data = "".join(_encode(self._record(span)) + "\n" for span in spans).encode()
         try:
             with self._lock:
                 if self._path.exists() and self._path.stat().st_size > self._rotate_bytes:
                     os.replace(self._path, self._path.with_suffix(".jsonl.1"))
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(text)
-        except OSError:
+                self._append(data)
+        except OSError as error:
+            if not self._is_failing:
+                _LOG.warning("spans are dropped: %s cannot be written: %s", self._path, error.strerror)
+            self._is_failing = True
             return SpanExportResult.FAILURE
+        self._is_failing = False
         return SpanExportResult.SUCCESS
+
+    def _append(self, data: bytes) -> None:
+        """All of it or nothing: half a line would spoil the one that is written behind it."""
+        with self._path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                while data:
+                    data = data[file.write(data) :]
+            except OSError:
+                file.truncate(end)
+                raise
 
     def _record(self, span: ReadableSpan) -> dict[str, Any]:
         context = span.context

@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS step (
 """
 _SCHEMA_VERSION: Final = 1
 _PRUNE_EVERY_S: Final = 60.0
+"""At most; sessions that live for less than that are pruned more often."""
 _LOOK_EVERY_S: Final = 0.5
 """Between two looks at whether something is to be pruned or made up for; a full disk may have room again."""
 _KEPT: Final = "(status = 'running' OR expires_at_s >= ?)"
@@ -68,6 +69,7 @@ class SqliteSessionStore:
         self._file = SessionFile(path, _SCHEMA, _SCHEMA_VERSION)
         self._ttl_s = ttl_s
         self._most = most
+        self._prune_every_s = min(_PRUNE_EVERY_S, max(1.0, ttl_s))
         self._pruned_at_s = 0.0
         self._left: set[str] = set()
         self._making_up = asyncio.Lock()
@@ -224,7 +226,7 @@ class SqliteSessionStore:
 
     async def _prune(self) -> None:
         now = time.time()
-        if now - self._pruned_at_s >= _PRUNE_EVERY_S:
+        if now - self._pruned_at_s >= self._prune_every_s:
             self._pruned_at_s = now
             await self._file.run(lambda db: self._delete_old(db, now))
 

@@ -40,7 +40,8 @@ _SYNCED: Final = 1_000
 """Passages that come between two writes of the whole vector index."""
 _LINK_BYTES: Final = 512
 """What the vector index keeps of a passage besides its vector; 140 were counted."""
-_LOCK_PATIENCE_S: Final = 2.0
+_LOCK_PATIENCE_S: Final = 1.0
+"""A caller that may try again does so twice; then it is told."""
 _LOCK_PAUSE_S: Final = 0.02
 _LOCK_BYTES: Final = (0x40000000, 512)
 """Where SQLite locks a database: https://www.sqlite.org/fileformat2.html#the_lock_byte_page."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +66,37 @@ def test_a_folder_that_is_gone_fails_the_export_and_nothing_else(tmp_path: Path)
     exporter = SpanFileExporter(folder / "a-1.jsonl", "a", rotate_bytes=4096)
     folder.rmdir()
     assert exporter.export([]) is SpanExportResult.FAILURE
+
+
+@contextlib.contextmanager
+def _files_of_at_most(size: int) -> Iterator[None]:
+    """For this process a disk that takes a part of what is written and no more; Python ignores the signal."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_spans_that_do_not_fit_are_dropped_whole_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a-1.jsonl"
+    exporter = SpanFileExporter(path, "a", rotate_bytes=1 << 20)
+    telemetry = configure("a", TelemetrySettings(span_dir=tmp_path / "other"))
+    with telemetry.tracer.start_as_current_span("one") as span:
+        pass
+    assert exporter.export([span]) is SpanExportResult.SUCCESS  # type: ignore[list-item]
+    whole = path.read_bytes()
+    with _files_of_at_most(len(whole) + 20):
+        for _ in range(3):
+            assert exporter.export([span]) is SpanExportResult.FAILURE  # type: ignore[list-item]
+        assert path.read_bytes() == whole
+    assert exporter.export([span]) is SpanExportResult.SUCCESS  # type: ignore[list-item]
+    assert path.read_bytes() == whole * 2
+    assert caplog.text.count(f"spans are dropped: {path} cannot be written: File too large") == 1
+    telemetry.shutdown()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
