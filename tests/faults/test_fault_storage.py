@@ -7,7 +7,8 @@ import contextlib
 import secrets
 import shutil
 import signal
-import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,18 @@ from argo.token import create
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DATABASE = "chroma.sqlite3"
+_LOCKER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+_ROWS = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(*(row[0] for row in db.execute("SELECT session_id FROM session ORDER BY created_at_s DESC")))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +102,20 @@ async def fails_to_start(process: Process) -> str:
     assert code == 1, (code, said)
     assert "Traceback" not in said, said
     return said.strip().splitlines()[-1]
+
+
+@contextlib.contextmanager
+def locked(disks: SmallDisks, database: Path) -> Iterator[int]:
+    """Another process holds the database's lock; yields its number."""
+    command = [*disks.prefix, sys.executable, "-c", _LOCKER, str(database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdin is not None
+        assert other.stdout.readline() == "locked\n"
+        try:
+            yield other.pid
+        finally:
+            other.stdin.close()
+            other.wait(PATIENCE_S)
 
 
 def another(stack: Stack, folder: Path, **environ: str) -> Process:
@@ -349,16 +376,13 @@ async def test_read_only_start(stack: Stack, disks: SmallDisks, tmp_path: Path, 
 )
 async def test_locked(stack: Stack, disks: SmallDisks, tmp_path: Path, observed: Observed) -> None:
     new = document(tmp_path, "bilby")
-    database = disks["index"].seen / "index" / DATABASE
     async with stack.invariant() as checked, stack.client() as client:
-        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
+        with locked(disks, disks["index"].path / "index" / DATABASE) as pid:
             said = await refused(client.ingest(new), UnavailableError)
-            assert "is locked by process" in said and DATABASE in said
+            assert f"{DATABASE} is locked by process {pid}" in said
             asked = await stack.ask(client, budget_ms=0)
             assert asked.outcome == "answered"
             observed(f"an ingest: {short(said, disks)}; a question is {asked.outcome}")
-            other.execute("ROLLBACK")
         assert await indexed(client, new) == ["indexed"] and await found(client, "bilby")
         observed("unlocked it is indexed and found")
     observed(checked)
@@ -397,8 +421,8 @@ async def test_retention(stack: Stack, disks: SmallDisks, tmp_path: Path, observ
     one, two = (create(tokens, name=name, tenant=name, roles=(Role.ASK,))[0] for name in ("one", "two"))
 
     def rows() -> list[str]:
-        with contextlib.closing(sqlite3.connect(disks["sessions"].seen / "sessions.db")) as db:
-            return [row[0] for row in db.execute("SELECT session_id FROM session ORDER BY created_at_s DESC")]
+        command = [*disks.prefix, sys.executable, "-c", _ROWS, str(disks["sessions"].path / "sessions.db")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
     orchestrator.signal(signal.SIGTERM)
     assert await asyncio.to_thread(orchestrator.wait) == 0
