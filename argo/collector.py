@@ -25,7 +25,7 @@ _TELL_EVERY_S: Final = 60.0
 class _Heard(logging.Filter):
     """Keeps what the library says of a failed batch out of the log, and the status in it.
 
-    It writes two long lines for each batch, and a batch comes five times a second.
+    It writes two long lines for each batch, all day long.
     """
 
     status = "no reason given"

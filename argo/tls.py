@@ -2,7 +2,7 @@
 
 gRPC asks a server for its certificates at every handshake, so a renewed file is used from the next connection on. A
 client gives its certificates once, when a channel is made: :class:`RotatingChannel` makes another when the files have
-changed, and lets the calls of the first one finish.
+changed, uses it once it is connected, and lets the calls of the first one finish.
 """
 
 from __future__ import annotations
@@ -122,6 +122,11 @@ class _Follower:
             return renewed
 
 
+def _connected(channel: grpc.aio.Channel) -> bool:
+    """Whether it is; where it was never used, it begins to connect."""
+    return channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
+
 def _state(paths: Sequence[Path]) -> tuple[tuple[int, int, int], ...]:
     return tuple(file_state(path) for path in paths)
 
@@ -176,6 +181,7 @@ class RotatingChannel:
         self._open = open_channel
         self._seen = _state(tls.paths)
         self._channel = open_channel(tls.credentials())
+        self._next: grpc.aio.Channel | None = None
         self._looked_at = time.monotonic()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -188,6 +194,9 @@ class RotatingChannel:
             if state != self._seen:
                 self._seen = state
                 self._renew()
+        if self._next is not None and (_connected(self._next) or not _connected(self._channel)):
+            self._leave(self._channel)
+            self._channel, self._next = self._next, None
         return self._channel
 
     def _renew(self) -> None:
@@ -196,8 +205,13 @@ class RotatingChannel:
         except InvalidArgumentError as error:
             _LOG.error("the renewed certificate is not used, the one before stays: %s", error)
             return
-        before, self._channel = self._channel, self._open(credentials)
-        closing = asyncio.get_running_loop().create_task(before.close(_OLD_CALLS_S))
+        if self._next is not None:
+            self._leave(self._next)
+        # Not used yet: the other end may know nothing of these files so far, and a handshake takes its time.
+        self._next = self._open(credentials)
+
+    def _leave(self, channel: grpc.aio.Channel) -> None:
+        closing = asyncio.get_running_loop().create_task(channel.close(_OLD_CALLS_S))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
@@ -206,7 +220,15 @@ class RotatingChannel:
         for closing in tuple(self._closing):
             closing.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
+        if self._next is not None:
+            await self._next.close()
         await self._channel.close(grace)
+
+    async def __aenter__(self) -> RotatingChannel:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()
 
     def _method(self, kind: str, path: str, *arguments: Any, **options: Any) -> Callable[..., Any]:
         made: tuple[grpc.aio.Channel | None, Any] = (None, None)

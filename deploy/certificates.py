@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -91,7 +92,9 @@ def _authority(out: Path) -> tuple[EllipticCurvePrivateKey, x509.Certificate, bo
         raise InvalidArgumentError(f"out must hold both ca.crt and ca.key, or neither; got only one of them in {out}")
     made = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
-    name = _name(f"ARGO authority {now:%Y-%m-%d}")
+    # Of its own also where another one was made today: of two authorities of one name, both trusted while they change,
+    # TLS libraries try one.
+    name = _name(f"ARGO authority {now:%Y-%m-%d} {secrets.token_hex(4)}")
     usage = x509.KeyUsage(
         digital_signature=False,
         content_commitment=False,
@@ -106,6 +109,7 @@ def _authority(out: Path) -> tuple[EllipticCurvePrivateKey, x509.Certificate, bo
     certificate = (
         _builder(name, made, datetime.timedelta(days=_CA_DAYS))
         .issuer_name(name)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(made.public_key()), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .sign(made, _sha256())
@@ -127,6 +131,7 @@ def _issue(
     certificate = (
         _builder(_name(name), key, datetime.timedelta(days=days))
         .issuer_name(ca.subject)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)

@@ -109,6 +109,20 @@ async def test_mutual_tls_cuts_off_a_certificate_of_another_authority(tmp_path: 
             await plan(port, strange)
 
 
+@pytest.mark.parametrize("first", ["one", "two"])
+async def test_two_authorities_of_one_day_are_trusted_side_by_side(tmp_path: Path, first: str) -> None:
+    # As while one takes the place of the other.
+    folders = {name: make(tmp_path / name) for name in ("one", "two")}
+    both = tmp_path / "both.crt"
+    order = sorted(folders, key=lambda name: name != first)
+    both.write_bytes(b"".join((folders[name] / "ca.crt").read_bytes() for name in order))
+    for folder in folders.values():
+        own = server_tls(folder)
+        async with serving(ServerTls(own.certificate, own.key, both)) as port:
+            for other in folders.values():
+                await plan(port, TlsFiles(both, other / "client" / "tls.crt", other / "client" / "tls.key"))
+
+
 async def test_a_client_refuses_a_server_of_another_authority(tmp_path: Path) -> None:
     folder, other = make(tmp_path / "one"), make(tmp_path / "two")
     async with serving(server_tls(folder, mutual=False)) as port:
@@ -157,6 +171,32 @@ async def test_certificates_are_renewed_on_both_ends_without_dropping_a_call(tmp
         service.release.set()
         await asyncio.wait_for(asyncio.gather(running, after), PATIENCE_S)
         await plan(port, client_tls(folder))
+        await caller.close()
+
+
+async def test_a_renewed_pair_that_the_server_does_not_know_yet_is_used_once_it_does(
+    tmp_path: Path, look_always: None
+) -> None:
+    folder, other = make(tmp_path / "one"), make(tmp_path / "two")
+    tls = server_tls(folder)
+    assert tls.client_ca is not None
+    async with serving(tls) as port:
+        target = f"localhost:{port}"
+        caller = Caller(channel(target, client_tls(folder)), target)
+        await call(caller)
+        first = caller.channel.current()  # type: ignore[attr-defined]
+        for name in ("tls.key", "tls.crt"):
+            (folder / "orchestrator" / name).write_bytes((other / "orchestrator" / name).read_bytes())
+        for _ in range(20):
+            await call(caller)
+            await asyncio.sleep(0.01)
+        assert caller.channel.current() is first  # type: ignore[attr-defined]
+        tls.client_ca.write_bytes(b"".join((each / "ca.crt").read_bytes() for each in (folder, other)))
+        async with asyncio.timeout(PATIENCE_S):
+            while caller.channel.current() is first:  # type: ignore[attr-defined]
+                await call(caller)
+                await asyncio.sleep(0.01)
+        await call(caller)
         await caller.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,30 @@ class Network:
 
 
 @contextlib.asynccontextmanager
-async def network(folder: Path, *, settings: Mapping[str, str] | None = None, **more: Any) -> AsyncIterator[Network]:
+async def network(
+    folder: Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    wrap: Callable[[Process], None] = lambda process: None,
+    **more: Any,
+) -> AsyncIterator[Network]:
     """A stack of one process for each service, with a proxy in front of each.
 
     Args:
         folder: For all that it writes.
         settings: As :func:`fault_stack.running` takes them, and so are the others.
+        wrap: See there.
         more: See there.
     """
     async with contextlib.AsyncExitStack() as held:
         proxies = {name: await held.enter_async_context(FaultingProxy.before()) for name in SERVICES}
         targets = {f"ARGO_ORCHESTRATOR_{name.upper()}_TARGET": proxies[name].target for name in BEHIND}
 
-        def wrap(process: Process) -> None:
+        def between(process: Process) -> None:
             proxies[process.service].service = process.target
+            wrap(process)
 
         stack = await held.enter_async_context(
-            running(folder, settings=targets | dict(settings or {}), wrap=wrap, **more)
+            running(folder, settings=targets | dict(settings or {}), wrap=between, **more)
         )
         yield Network(stack, proxies)

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from argo.probe import check
 from argo.rpc import Caller, channel
+from argo.tls import TlsFiles
 from deploy.plan import ROOT
 from deploy.roster import SERVICES
 
@@ -52,6 +53,8 @@ class Process:
         self.target = f"127.0.0.1:{port}"
         self.log_path = log_path
         self.starts = 0
+        self.tls: TlsFiles | None = None
+        """With what it is called here, where it speaks TLS."""
         self.environ = dict(environ)
         self.command = command or (sys.executable, "-m", SERVICES[service])
         self._metrics_url = f"http://127.0.0.1:{metrics_port}/metrics"
@@ -106,7 +109,7 @@ class Process:
 
     async def until_serving(self, patience_s: float = PATIENCE_S) -> None:
         """Wait for SERVING; fails with the end of the log where it ends before."""
-        async with asyncio.timeout(patience_s), channel(self.target) as opened:
+        async with asyncio.timeout(patience_s), channel(self.target, self.tls) as opened:
             while (await check(self.service, Caller(opened, self.target))).health != "SERVING":
                 if not self.running:
                     raise AssertionError(f"{self.name} ended with {self.wait()}:\n{self.log()[-3000:]}")

@@ -114,8 +114,11 @@ class Checked:
 class Stack:
     """Processes over the primer; made by :func:`running`."""
 
-    def __init__(self, folder: Path, processes: Mapping[str, Process], span_dir: Path) -> None:
+    def __init__(
+        self, folder: Path, processes: Mapping[str, Process], span_dir: Path, entry: Mapping[str, Any]
+    ) -> None:
         self.folder = folder
+        self._entry = dict(entry)
         self.processes = dict(processes)
         self.span_dir = span_dir
         self.asked: list[Asked] = []
@@ -135,7 +138,9 @@ class Stack:
     async def client(self, orchestrator: str | None = None, **more: Any) -> AsyncIterator[Client]:
         """The SDK's client; `more` as :meth:`Client.connect` takes it."""
         target = orchestrator or self.target(ORCHESTRATOR)
-        async with Client.connect(target, retriever_target=self.target(RETRIEVER), **more) as client:
+        async with Client.connect(
+            target, **{"retriever_target": self.target(RETRIEVER)} | self._entry | more
+        ) as client:
             yield client
 
     async def ask(
@@ -184,7 +189,7 @@ class Stack:
     async def unfinished(self, process: Process) -> int:
         """Generations that wait or run in a process's engine."""
         name, make = _ENGINES[process.service]
-        async with channel(process.target) as opened:
+        async with channel(process.target, process.tls) as opened:
             caller = Caller(opened, process.target)
             info = await caller.unary(f"{name}/GetInfo", make(opened).GetInfo, types_pb2.GetInfoRequest(), 10.0)
         return int(info.engine.unfinished)
@@ -293,6 +298,7 @@ async def running(
     settings: Mapping[str, str] | None = None,
     wrap: Callable[[Process], None] | None = None,
     documents: Path = PRIMER,
+    entry: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Stack]:
     """A stack that serves and has its documents, and is gone afterwards.
 
@@ -304,6 +310,7 @@ async def running(
             proxy in between.
         wrap: Changes a process before it is first started.
         documents: What is ingested.
+        entry: What :meth:`Client.connect` is given by default: `tls`, `token`.
     """
     settings = dict(settings or {})
     for service, played in (scripts or {}).items():
@@ -322,7 +329,7 @@ async def running(
         for process in processes.values():
             if process.service in SERVICES:
                 await process.until_serving()
-        stack = Stack(folder, processes, span_dir)
+        stack = Stack(folder, processes, span_dir, entry or {})
         async with stack.client() as client:
             await client.ingest(documents)
             await stack.until_answered(client)
