@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from fault_report import Observed
 from fault_stack import QUESTIONS, Stack, running, script, until
 from faulting_proxy import FaultingProxy, Way
 
+from argo.client import Client
 from argo.errors import UnavailableError
 from argo.rpc import Caller, channel
 from argo.v1 import decomposer_pb2, decomposer_pb2_grpc
@@ -91,6 +93,17 @@ async def test_a_channel_makes_no_storm(at_once: int, observed: Observed) -> Non
     assert REQUESTS < attempts <= MOST * REQUESTS
 
 
+async def asked(stack: Stack, client: Client) -> Counter[str]:
+    """How as many questions as are asked here come out."""
+    limit = asyncio.Semaphore(20)
+
+    async def ask() -> str:
+        async with limit:
+            return (await stack.ask(client, budget_ms=0)).outcome
+
+    return Counter(await asyncio.gather(*(ask() for _ in range(REQUESTS))))
+
+
 @pytest.mark.parametrize("service", [SYNTHESIZER, DECOMPOSER])
 @pytest.mark.case(
     GROUP,
@@ -99,23 +112,42 @@ async def test_a_channel_makes_no_storm(at_once: int, observed: Observed) -> Non
     expected=f"all answered and flagged {{service}}; at most {MOST} attempts at the backend a question, by the breaker",
 )
 async def test_questions_make_no_storm(net: Network, service: str, observed: Observed) -> None:
-    limit = asyncio.Semaphore(20)
-
     async with dead() as backend, net.stack.invariant() as checked, net.client() as client:
-
-        async def ask() -> str:
-            async with limit:
-                return (await net.stack.ask(client, budget_ms=0)).outcome
-
         behind, net[service].service = net[service].service, backend.target
         net[service].reset()
-        outcomes = Counter(await asyncio.gather(*(ask() for _ in range(REQUESTS))))
+        outcomes = await asked(net.stack, client)
         attempts = sum(count for method, count in backend.attempts.items() if method != "GetInfo")
         observed(f"{attempts} attempts for {REQUESTS} questions, all {next(iter(outcomes))}")
         assert outcomes == {f"degraded: {service}": REQUESTS}
         assert 0 < attempts <= MOST * REQUESTS
         net[service].service = behind
         net[service].reset()
+        await net.stack.until_answered(client)
+    observed(checked)
+
+
+@pytest.mark.parametrize("service", [SYNTHESIZER, DECOMPOSER])
+@pytest.mark.case(
+    GROUP,
+    "connection storm, nothing behind the {service}'s address",
+    injected=f"every connection is reset as it is made; {REQUESTS} questions, 20 at once",
+    expected=f"all answered and flagged {{service}}; at most {MOST} connections a question",
+)
+async def test_questions_make_no_storm_of_connections(net: Network, service: str, observed: Observed) -> None:
+    proxy = net[service]
+    async with net.stack.invariant() as checked, net.client() as client:
+        with socket.socket() as nobody:
+            # Bound and never listening, so that whoever connects to it is refused.
+            nobody.bind(("127.0.0.1", 0))
+            behind, proxy.service = proxy.service, f"127.0.0.1:{nobody.getsockname()[1]}"
+            before = proxy.accepted
+            proxy.reset()
+            outcomes = await asked(net.stack, client)
+            made = proxy.accepted - before
+        observed(f"{made} connections for {REQUESTS} questions, all {next(iter(outcomes))}")
+        assert outcomes == {f"degraded: {service}": REQUESTS}
+        assert 0 < made <= MOST * REQUESTS
+        proxy.service = behind
         await net.stack.until_answered(client)
     observed(checked)
 
