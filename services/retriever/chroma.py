@@ -39,6 +39,9 @@ _FAULTS: Final = (InternalError, NotFoundError)
 """What Chroma raises where its files are not as they should be; of its other errors each is a bug of ours."""
 _FAULTS_AT_START: Final = (*_FAULTS, ValueError)
 """A client that cannot read its own tables says so with a bare ValueError."""
+_LOG = logging.getLogger(__name__)
+_SERVER_TIMEOUT_S: Final = 60.0
+"""Long enough for a thousand passages on a slow disk."""
 _SERVER_FULL: Final = "database or disk is full"
 _BATCH: Final = 1_000
 """Passages per call; SQLite bounds the number of variables of one statement."""
@@ -85,8 +88,14 @@ def open_embedded(path: Path, collection: str, embedder: _Named) -> EmbeddedChro
         raise
 
 
-def open_server(url: str, collection: str, embedder: _Named) -> ServerChromaStore:
+def open_server(url: str, collection: str, embedder: _Named, timeout_s: float = _SERVER_TIMEOUT_S) -> ServerChromaStore:
     """Open a collection of a Chroma server, which other retrievers may share.
+
+    Args:
+        url: Of the server.
+        collection: Its name.
+        embedder: What makes the vectors.
+        timeout_s: Seconds without a word from the server after which a call to it fails.
 
     Raises:
         InvalidArgumentError: Not an http or https URL.
@@ -103,7 +112,17 @@ def open_server(url: str, collection: str, embedder: _Named) -> ServerChromaStor
         client = chromadb.HttpClient(
             parts.hostname, port, ssl=parts.scheme == "https", settings=Settings(anonymized_telemetry=False)
         )
+        _bound(client, timeout_s)
         return ServerChromaStore(url, lambda: _collection(client, collection, embedder))
+
+
+def _bound(client: Any, timeout_s: float) -> None:
+    """Bound the calls of a client, which has no setting for it, and would wait for a frozen server for good."""
+    session = getattr(getattr(client, "_server", None), "_session", None)
+    if isinstance(session, httpx.Client):
+        session.timeout = httpx.Timeout(timeout_s)
+    else:
+        _LOG.warning("this version of Chroma's client cannot be bounded: calls to a frozen server will not end")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,27 @@ def test_while_the_server_is_away_searches_go_on_and_writes_are_refused(tmp_path
                 write()
         own.start()
         assert [entry.outcome for entry in retriever.ingest([document("ptp.md", PTP)])] == [Outcome.INDEXED]
+
+
+@pytest.mark.system
+def test_a_frozen_server_fails_what_writes_after_a_while_and_no_search(tmp_path: Path) -> None:
+    timeout_s = 0.5
+    with ChromaProcess(tmp_path) as own:
+        store = open_server(own.url, "argo", HashingEmbedder(), timeout_s)
+        retriever = Retriever(HashingEmbedder(), store, exact_passages=0)
+        retriever.load()
+        retriever.ingest([document("a1.md", A1), document("e2.md", E2)])
+        own.freeze()
+        try:
+            started = time.monotonic()
+            with pytest.raises(UnavailableError, match=rf"Chroma server {own.url} cannot be reached: timed out"):
+                retriever.ingest([document("ptp.md", PTP)])
+            assert time.monotonic() - started < 5 * timeout_s
+            assert retriever.search(["service models of E2"])[0][0].passage.source == "e2.md"
+        finally:
+            own.thaw()
+        [outcome] = retriever.ingest([document("ptp.md", PTP)])
+        assert outcome.outcome in (Outcome.INDEXED, Outcome.UNCHANGED)
 
 
 @pytest.fixture
