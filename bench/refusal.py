@@ -41,6 +41,8 @@ class Refusals:
     """Questions that found a gap in the load, and were answered."""
     filled: int = 0
     """Questions of the load that were answered meanwhile."""
+    late_s: list[float] = field(default_factory=list)
+    """How much later than it asked for the load generator was woken: what the machine adds to any time."""
     served: Histogram = field(default_factory=Histogram)
     """Seconds from the handler's entry to the status of each refusal, those of the load included, as the orchestrator
     counted them; without values where its metrics cannot be read."""
@@ -85,7 +87,9 @@ async def run_refusals(
         async with asyncio.TaskGroup() as group:
             for _ in range(probes):
                 group.create_task(probe())
+                began = time.perf_counter()
                 await asyncio.sleep(1 / per_s)
+                found.late_s.append(time.perf_counter() - began - 1 / per_s)
     finally:
         for task in loads:
             task.cancel()
@@ -105,5 +109,6 @@ def score_refusals(found: Refusals) -> dict[str, Any]:
         "retry_after_s": percentile(found.hints_s, 50) if refused else None,
         "served": served.total,
         "handler_ms": {f"p{q}": 1000 * served.quantile(q / 100) for q in (50, 95, 99)} if served.total else None,
+        "timer_late_ms": {f"p{q}": 1000 * percentile(found.late_s, q) for q in (50, 95, 99)} if found.late_s else None,
         "within_10_ms": served.share_within(_PROMISED_S) if served.total else None,
     }

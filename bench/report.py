@@ -124,13 +124,17 @@ def _reliability(console: Console, score: Mapping[str, Any]) -> None:
 
 def refusal_table(console: Console, score: Mapping[str, Any]) -> None:
     """How soon questions over capacity were refused."""
-    sides = (("callers", score["refused"], score["refusal_ms"]), ("handler", score["served"], score["handler_ms"]))
+    sides = (
+        ("callers", str(score["refused"]), score["refusal_ms"]),
+        ("handler", str(score["served"]), score["handler_ms"]),
+        ("a timer, late by", "-", score["timer_late_ms"]),
+    )
     _rows(
         console,
         "Refusals",
         ["seen by", "refused", "p50 ms", "p95 ms", "p99 ms"],
         [
-            [side, str(refused), *(_number((times or {}).get(key), 2) for key in ("p50", "p95", "p99"))]
+            [side, refused, *(_number((times or {}).get(key), 2) for key in ("p50", "p95", "p99"))]
             for side, refused, times in sides
         ],
     )

@@ -87,6 +87,7 @@ async def _refusals(
                 advance=functools.partial(bar.advance, task),
             )
             found.served = (await _served(running)).since(before)
+            records.write("timer", {"late_s": found.late_s})
             records.write("handler", {"bounds_s": found.served.bounds[:-1], "at_most": found.served.counts})
     return found, {"settings": settings, **records.head, "record": shown(records.path)}
 

@@ -44,6 +44,8 @@ async def test_every_question_over_capacity_is_timed_and_recorded(tmp_path: Path
         )
     assert (len(found.refused_s), found.taken, found.filled, len(advanced)) == (5, 0, 0, 5)
     assert found.hints_s == [0.5] * 5
+    # A wake-up is never early by more than the clock's own step.
+    assert len(found.late_s) == 5 and min(found.late_s) > -0.001
     rows = read_record(records.path, "refusal").of_kind("refusal")
     assert [row["retry_after_s"] for row in rows] == [0.5] * 5
 
