@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from argo.errors import NotFoundError, NotReadyError
 from argo.v1 import orchestrator_pb2, session_pb2
 from orchestrator.session import SCOPE_END, SessionPage, SessionRecord, SessionStatus, StoreError, shown_id
 from orchestrator.session_file import SessionFile
+from orchestrator.session_ids import KnownIds
 from orchestrator.session_page import decode_token, encode_token
 
 __all__ = ["SqliteSessionStore"]
@@ -71,6 +72,7 @@ class SqliteSessionStore:
         self._most = most
         self._prune_every_s = min(_PRUNE_EVERY_S, max(1.0, ttl_s))
         self._pruned_at_s = 0.0
+        self._ids = KnownIds()
         self._left: set[str] = set()
         self._making_up = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
@@ -80,6 +82,7 @@ class SqliteSessionStore:
         await self._file.open()
         # Whoever left them running is dead: the lock was free.
         await self._file.run(lambda db: self._interrupt(db, "status = 'running'"))
+        self._ids.replace(await self._file.run(_stored_ids, writes=False))
         self._keeper = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
@@ -87,11 +90,13 @@ class SqliteSessionStore:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
+        self._ids.forget()
         await self._file.close()
 
     async def begin(self, session_id: str, request: orchestrator_pb2.AskRequest) -> SessionRecord | None:
         """Record a new running question, or return the one that is there."""
         payload = request.SerializeToString(deterministic=True)
+        self._ids.add(session_id)
         await self._make_up()
         with contextlib.suppress(StoreError):
             # What cannot be pruned now is told by what cannot be written now.
@@ -158,6 +163,9 @@ class SqliteSessionStore:
 
     async def get(self, session_id: str) -> SessionRecord:
         """The whole record."""
+        if session_id not in self._ids:
+            # At once, and not behind what is being written: a question that is refused looks here first.
+            raise _unknown(session_id)
         return await self._file.run(lambda db: _read(db, session_id), writes=False)
 
     async def list(self, page_size: int, page_token: str, status: SessionStatus | None, scope: str = "") -> SessionPage:
@@ -228,15 +236,19 @@ class SqliteSessionStore:
         now = time.time()
         if now - self._pruned_at_s >= self._prune_every_s:
             self._pruned_at_s = now
-            await self._file.run(lambda db: self._delete_old(db, now))
+            self._ids.mark()
+            self._ids.replace(await self._file.run(lambda db: self._delete_old(db, now)))
 
-    def _delete_old(self, db: sqlite3.Connection, now: float) -> None:
+    def _delete_old(self, db: sqlite3.Connection, now: float) -> Sequence[str]:
+        """Prune; returns the ids before it, since what is deleted here is there again if the commit fails."""
+        ids = _stored_ids(db)
         db.execute(f"DELETE FROM session WHERE NOT {_KEPT}", (now,))
         db.execute(
             "DELETE FROM session WHERE session_id IN (SELECT session_id FROM session WHERE status != 'running'"
             " ORDER BY created_at_s DESC, session_id DESC LIMIT -1 OFFSET ?)",
             (self._most,),
         )
+        return ids
 
     async def _keep(self) -> None:
         """Prune, and make up for what could not be written, also while no question comes."""
@@ -253,12 +265,20 @@ class SqliteSessionStore:
                 _LOG.exception("the sessions could not be tidied")
 
 
+def _stored_ids(db: sqlite3.Connection) -> Sequence[str]:
+    return [session_id for (session_id,) in db.execute("SELECT session_id FROM session")]
+
+
+def _unknown(session_id: str) -> NotFoundError:
+    return NotFoundError(f"session_id {shown_id(session_id)!r} is not known here")
+
+
 def _read(db: sqlite3.Connection, session_id: str) -> SessionRecord:
     row = db.execute(
         f"SELECT {_COLUMNS} FROM session WHERE session_id = ? AND {_KEPT}", (session_id, time.time())
     ).fetchone()
     if row is None:
-        raise NotFoundError(f"session_id {shown_id(session_id)!r} is not known here")
+        raise _unknown(session_id)
     steps = db.execute("SELECT record FROM step WHERE session_id = ? ORDER BY step_index", (session_id,)).fetchall()
     return _record(row, steps)
 

@@ -15,6 +15,7 @@ import pytest_asyncio
 from argo.errors import NotFoundError, NotReadyError
 from argo.v1 import orchestrator_pb2, session_pb2, types_pb2
 from orchestrator.session import SessionStatus, StoreNotReadyError, StoreUnavailableError
+from orchestrator.session_ids import KnownIds
 from orchestrator.session_sqlite import SqliteSessionStore
 
 REQUEST = orchestrator_pb2.AskRequest(question="What is E2?", session_id="s1", seed=7)
@@ -116,6 +117,33 @@ async def test_an_end_that_cannot_be_written_becomes_interrupted_once_it_can(tmp
     await store.close()
 
 
+async def test_an_id_that_was_never_recorded_is_told_without_waiting_for_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    before = SqliteSessionStore(path, HOUR_S)
+    await before.open()
+    await before.begin("of an earlier run", REQUEST)
+    await before.close()
+    store = SqliteSessionStore(path, HOUR_S)
+    await store.open()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        # Whatever is written waits for the other program, and whatever is read waits behind it.
+        other.execute("BEGIN IMMEDIATE")
+        waits = asyncio.create_task(store.begin("waits", REQUEST))
+        await asyncio.sleep(0)
+        read = asyncio.create_task(store.get("of an earlier run"))
+        await asyncio.sleep(0)
+        with pytest.raises(NotFoundError):
+            await store.get("never recorded")
+        assert not read.done() and not waits.done()
+        other.rollback()
+    assert await waits is None
+    assert (await read).status is SessionStatus.INTERRUPTED
+    await store.delete("of an earlier run")
+    with pytest.raises(NotFoundError):
+        await store.get("of an earlier run")
+    await store.close()
+
+
 async def test_a_file_that_was_damaged_is_told_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     first = SqliteSessionStore(path, HOUR_S)
@@ -205,3 +233,23 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 async def test_a_store_that_was_never_opened_can_be_closed(tmp_path: Path) -> None:
     await SqliteSessionStore(tmp_path / "sessions.db", HOUR_S).close()
+
+
+def test_no_id_is_missing_that_is_added_while_the_file_is_read() -> None:
+    ids = KnownIds()
+    assert "anything" in ids
+    ids.replace(["old"])
+    assert "old" in ids and "before" not in ids
+    ids.add("before")
+    ids.mark()
+    ids.add("after")
+    # The reading saw neither: the one was still being written, the other came later.
+    ids.replace(["old"])
+    assert {name for name in ("old", "before", "after", "other") if name in ids} == {"old", "before", "after"}
+    ids.mark()
+    # Both were written meanwhile, and one was deleted again.
+    ids.replace(["before"])
+    assert {name for name in ("old", "before", "after") if name in ids} == {"before", "after"}
+    ids.mark()
+    ids.replace(["before"])
+    assert "after" not in ids
