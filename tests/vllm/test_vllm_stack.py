@@ -196,15 +196,22 @@ _MEETS: dict[str, type[Event]] = {"decomposer": StepStarted, "synthesizer": Answ
 _FLAGS = {"decomposer": "decomposer", "synthesizer": "extractive"}
 
 
-async def _ask_and(client: Client, service: str, do: Callable[[], None], **fields: Any) -> tuple[Answer, float]:
-    """Ask, do something to a service as soon as its engine works on it, and return the answer and its time."""
-    began, done = time.monotonic(), False
-    async for event in client.stream(_QUESTION, limits=AskLimits(max_answer_tokens=1024), **fields):
+async def _ask_and(client: Client, service: str, do: Callable[[], None], **fields: Any) -> Answer:
+    """Ask, and do something to a service as soon as its engine works on the question."""
+    done = False
+    # Of an answer, so many words that it is not whole before it is done.
+    limits = AskLimits(max_answer_tokens=1024 if service == "synthesizer" else 64)
+    async for event in client.stream(_QUESTION, limits=limits, **fields):
         if isinstance(event, _MEETS[service]) and not done:
             done = True
             do()
     assert done and isinstance(event, Answer)
-    return event, time.monotonic() - began
+    return event
+
+
+def _longest_s(answer: Answer, service: str) -> float:
+    """Seconds that the question waited for one call to a service at most."""
+    return max(hop.duration_s for hop in answer.timing.hops if hop.service == service)
 
 
 def _kinds(answer: Answer) -> set[str]:
@@ -226,7 +233,11 @@ async def _full_answer(up: Up) -> bool:
 @pytest.mark.parametrize("service", ["synthesizer", "decomposer"])
 async def test_a_frozen_core_costs_its_words_and_no_answer(up: Up, service: str, observed: Observed) -> None:
     serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-    core = _core(up, service)
+    core, frozen = _core(up, service), asyncio.Event()
+
+    def freeze() -> None:
+        core.suspend()
+        frozen.set()
 
     async def is_off() -> bool:
         return await _health(up, service) == not_serving
@@ -236,21 +247,24 @@ async def test_a_frozen_core_costs_its_words_and_no_answer(up: Up, service: str,
 
     async with _client(up) as client:
         try:
-            asking = asyncio.create_task(_ask_and(client, service, core.suspend, budget_ms=0))
-            # 2.5 s and two of them by the settings of the canary; five times that here, on a loaded machine.
+            asking = asyncio.create_task(_ask_and(client, service, freeze, budget_ms=0))
+            await frozen.wait()
+            # 2.5 s by the settings of the canary, and as much again until what waits is given up; five times that here.
             off_s = await _until(is_off, 15.0)
-            async with asyncio.timeout(25.0):
-                answer, took_s = await asking
+            answer = await asking
+            assert _longest_s(answer, service) < 25.0
             quick = await client.ask(_QUESTION, budget_ms=1000)
         finally:
             core.resume()
-        assert _kinds(answer) == {_FLAGS[service]}, answer.degradations
+        assert _FLAGS[service] in _kinds(answer), answer.degradations
         assert _FLAGS[service] in _kinds(quick), quick.degradations
         on_s = await _until(is_on)
         await _until(lambda: _engines_idle(up))
         await _until(lambda: _full_answer(up))
-    observed(f"health off {off_s:.1f} s after the question was asked, which ended after {took_s:.1f} s, flagged")
-    observed(f"the next flagged after {quick.timing.total_s:.2f} s; health on {on_s:.1f} s after SIGCONT; engines idle")
+    observed(
+        f"health off after {off_s:.1f} s; what waited was given up by {_longest_s(answer, service):.1f} s; flagged"
+    )
+    observed(f"the next took {quick.timing.total_s:.2f} s, flagged; health on {on_s:.1f} s after SIGCONT; engines idle")
 
 
 async def _engines_idle(up: Up) -> bool:
@@ -267,7 +281,7 @@ async def test_a_killed_core_ends_its_service_which_is_started_again_and_answers
     before = up.record["pids"]["synthesizer"]
     core = _core(up, "synthesizer")
     async with _client(up) as client:
-        answer, took_s = await _ask_and(client, "synthesizer", core.kill, budget_ms=0)
+        answer = await _ask_and(client, "synthesizer", core.kill, budget_ms=0)
     assert _kinds(answer) <= {"synthesizer", "extractive"} and answer.degraded, answer.degradations
     died = await asyncio.to_thread(up.wait_for, "synthesizer died")
     assert "exit code 1" in died
@@ -275,7 +289,7 @@ async def test_a_killed_core_ends_its_service_which_is_started_again_and_answers
     await asyncio.to_thread(up.wait_for, "synthesizer serves again", _START_S)
     assert up.record["pids"]["synthesizer"] != before
     await _until(lambda: _full_answer(up))
-    observed(f"degraded: {', '.join(sorted(_kinds(answer)))} after {took_s:.2f} s; exit code 1")
+    observed(f"degraded: {', '.join(sorted(_kinds(answer)))}; exit code 1")
     observed(f"full answers {time.monotonic() - began:.0f} s later, the model loaded anew")
 
 
@@ -288,14 +302,12 @@ async def test_a_killed_core_ends_its_service_which_is_started_again_and_answers
 async def test_a_core_does_not_outlive_its_killed_service(up: Up, observed: Observed) -> None:
     pid, core = up.record["pids"]["decomposer"], _core(up, "decomposer")
     async with _client(up) as client:
-        answer, took_s = await _ask_and(client, "decomposer", lambda: os.kill(pid, signal.SIGKILL), budget_ms=0)
+        answer = await _ask_and(client, "decomposer", lambda: os.kill(pid, signal.SIGKILL), budget_ms=0)
         began = time.monotonic()
-        assert _kinds(answer) == {"decomposer"}, answer.degradations
+        assert "decomposer" in _kinds(answer), answer.degradations
         gone, _ = await asyncio.to_thread(psutil.wait_procs, [core], timeout=20)
         assert gone == [core]
-        observed(
-            f"degraded: decomposer after {took_s:.2f} s; the core ended {time.monotonic() - began:.2f} s later at most"
-        )
+        observed(f"answered, flagged decomposer; {time.monotonic() - began:.2f} s later the core had ended")
     await asyncio.to_thread(up.wait_for, "decomposer serves again", _START_S)
     await _until(lambda: _full_answer(up))
     observed("full answers once it serves again")
