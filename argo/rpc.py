@@ -476,7 +476,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             reference = secrets.token_hex(4)
             _LOG.error("%s failed, reference %s", method, reference, exc_info=error)
             error = InternalError(f"internal error, reference {reference}")
-        with contextlib.suppress(TimeoutError):
+        # What cannot be sent after a reply that could not be sent either is no other error.
+        with contextlib.suppress(TimeoutError, grpc.aio.InternalError):
             async with asyncio.timeout(_PARTING_S):
                 await context.abort(error.code, error.message, _trailers(error))
         # What was written before it has not been taken, and the status waits behind that. gRPC knows it by now.
@@ -546,7 +547,13 @@ def _answering(handler: grpc.RpcMethodHandler[Any, Any]) -> Callable[..., Awaita
             return cast("bytes", serialise(_timed(await begun, watch)))
         async with contextlib.aclosing(begun) as replies:
             async for reply in replies:
-                await context.write(serialise(reply))
+                data = serialise(reply)
+                try:
+                    await context.write(data)
+                except grpc.aio.InternalError:
+                    # Who was frozen may find the caller gone by sending, a moment before gRPC cancels this.
+                    await asyncio.sleep(_PARTING_S)
+                    raise
         return None
 
     return answer

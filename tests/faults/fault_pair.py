@@ -34,15 +34,13 @@ class Seen(NamedTuple):
 async def both_running(folder: Path) -> AsyncIterator[Stacks]:
     """Both, with the engines of :mod:`fault_stage`."""
     async with contextlib.AsyncExitStack() as opened:
-
-        async def start(number: int) -> Stack:
-            replicas = dict.fromkeys(SERVICES, number)
-            made = running(folder / str(number), replicas=replicas, scripts=SCRIPTS, settings=SETTINGS)
-            return await opened.enter_async_context(made)
-
+        found = []
         for number in (1, 2):
             (folder / str(number)).mkdir()
-        yield Stacks(*await asyncio.gather(start(1), start(2)))
+            replicas = dict.fromkeys(SERVICES, number)
+            made = running(folder / str(number), replicas=replicas, scripts=SCRIPTS, settings=SETTINGS)
+            found.append(await opened.enter_async_context(made))
+        yield Stacks(*found)
 
 
 async def both(stacks: Stacks, meet: Callable[[Stack], Coroutine[Any, Any, Seen]]) -> tuple[Seen, Seen]:
