@@ -196,7 +196,7 @@ def test_death_at_any_byte_of_a_write_loses_no_recorded_step_and_doubles_none(
     f"an orchestrator's store dies {2 * MOVED} times while its write-ahead log is moved into the file",
     injected="SIGKILL at a drawn moment after the file itself begins to change, as a write fills the log; and again as "
     "the next process opens the file and moves what was left",
-    expected="as above",
+    expected="every step that was said to be recorded is there, once, byte for byte; at most the one under way besides",
 )
 def test_death_while_the_log_is_moved_loses_no_recorded_step_and_doubles_none(
     writer: Writer, tmp_path: Path, observed: Observed

@@ -341,6 +341,8 @@ async def test_a_caller_lost_while_its_session_is_being_recorded_leaves_it_inter
     await asyncio.wait_for(entered.wait(), PATIENCE_S)
     call.cancel()
     await asyncio.wait({reader})
+    # Behind the cancellation on the same connection, so that the server has heard of that.
+    await peers.policy()
     disk.set()
     await peers.until_status("s1", INTERRUPTED)
     assert not peers.decomposer.calls
