@@ -20,6 +20,8 @@ from deploy.roster import DECOMPOSER, ORCHESTRATOR, RETRIEVER, SYNTHESIZER
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GROUP = "Network"
+SLOW = 500
+"""Bytes a second at which most of an answer is still to come, however late its first words are heard of here."""
 READERS = 24
 HEAVY: Mapping[str, Any] = {"strategy": "always_retrieve", "limits": AskLimits(top_k=20)}
 """A question whose events are many and long."""
@@ -91,6 +93,7 @@ async def test_an_answer_that_had_begun_is_not_begun_again(net: Network, observe
             net[SYNTHESIZER].reset_after(5)
 
     async with net.stack.invariant() as checked, net.client() as client:
+        net[SYNTHESIZER].trickle(SLOW, Way.TO_CLIENT)
         before = await synthesizer.served("Synthesize")
         asked = await net.stack.ask(client, QUESTIONS[1], budget_ms=0, on_event=cut)
         assert asked.outcome == "degraded: synthesizer" and asked.answer is not None
@@ -103,6 +106,7 @@ async def test_an_answer_that_had_begun_is_not_begun_again(net: Network, observe
         called = await synthesizer.served("Synthesize") - before
         observed(f"{asked.outcome} after {pieces} pieces, Synthesize called {called} time")
         assert called == 1
+        await net.heal()
         await net.stack.until_answered(client)
     observed(checked)
 
@@ -123,7 +127,9 @@ async def test_a_client_that_lost_its_answer_resumes_it(net: Network, observed: 
             net[ORCHESTRATOR].reset()
 
     async with net.stack.invariant() as checked, net.client() as client:
+        net[SYNTHESIZER].trickle(SLOW, Way.TO_CLIENT)
         asked = await net.stack.ask(client, QUESTIONS[1], budget_ms=0, on_event=cut)
+        await net.heal()
         assert asked.outcome == "UnavailableError"
 
         async def interrupted() -> bool:
