@@ -1,4 +1,4 @@
-"""The end of a question: the synthesizer's answer, or, where it is gone, the best passages quoted."""
+"""The end of a question: the synthesizer's answer, or, where it is gone, the best passages quoted, or the notes."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ async def write_answer(
     hops: HopLog,
     on_delta: Callable[[str], None],
 ) -> synthesizer_pb2.SynthesizedAnswer:
-    """Let the synthesizer write the answer from the kept passages; quote them where it cannot.
+    """Let the synthesizer write the answer from the kept passages; where it cannot, quote them, or give the notes.
 
     Raises:
-        UnavailableError: The synthesizer is gone and nothing was found that could be quoted.
+        UnavailableError: The synthesizer is gone, and there is neither passage nor note.
     """
     kept = _fitting(state.evidence.kept())
     time_left_s = question.time_left_s()
@@ -72,7 +72,7 @@ async def write_answer(
         if answer is not None:
             answer.degradation.CopyFrom(_ENGINE_FULL)
     if answer is None:
-        return _quote(question, kept, writing.fault)
+        return _quote(question, kept, state.notes, writing.fault)
     if question.reduced:
         # Asked for, not lost: the question's own flag says so.
         answer.ClearField("degradation")
@@ -106,7 +106,7 @@ class _Writing:
         self.was_refused, shown = False, False
         time_left_s, timeout_s = self._question.time_left_s(), self._question.hard_left_s()
         if time_left_s is not None and request.evidence:
-            # Without passages nothing could be given instead: then a late answer is better than none.
+            # Without passages nothing that is cited could be given instead: then a late answer is better.
             timeout_s = min(timeout_s, max(0.0, time_left_s) + _LATE_S)
         try:
             async for event in self._peers.synthesize(request, max(timeout_s, 0.001), self._hops):
@@ -145,19 +145,26 @@ def _keep_known_citations(answer: synthesizer_pb2.SynthesizedAnswer, known: set[
         answer.text = answer.text.replace(f"[{number}]", "")
 
 
-def _quote(question: Question, kept: Sequence[types_pb2.Passage], reason: str) -> synthesizer_pb2.SynthesizedAnswer:
-    if not kept:
+def _quote(
+    question: Question, kept: Sequence[types_pb2.Passage], notes: Sequence[types_pb2.Note], reason: str
+) -> synthesizer_pb2.SynthesizedAnswer:
+    """The best passages; without any, the notes."""
+    if not kept and not notes:
         raise UnavailableError("the synthesizer could not be reached and no passage was found that could be quoted")
+    instead = "the best passages are quoted instead" if kept else "its notes are given instead"
     answer = synthesizer_pb2.SynthesizedAnswer(
-        # An option cannot be chosen without a synthesizer; the passages are shown so that the reader can.
+        # An option cannot be chosen without a synthesizer; what was found is shown so that the reader can.
         abstained=bool(question.options),
         degradation=types_pb2.Degradation(
-            kind=types_pb2.DEGRADATION_KIND_SYNTHESIZER,
-            detail=f"the synthesizer failed ({reason}); the best passages are quoted instead",
+            kind=types_pb2.DEGRADATION_KIND_SYNTHESIZER, detail=f"the synthesizer failed ({reason}); {instead}"
         ),
     )
     if question.options:
         answer.option_probabilities.extend([1.0 / len(question.options)] * len(question.options))
+    if not kept:
+        told = "The answer could not be written; these are the notes made on the way."
+        answer.text = "\n".join([told, *(note.text for note in notes)])
+        return answer
     lines = ["The answer could not be written; these are the best passages found."]
     best = sorted(kept, key=lambda passage: -_relevance(passage))[:_QUOTED_PASSAGES]
     for number, passage in enumerate(best, start=1):

@@ -279,6 +279,22 @@ async def test_a_failed_note_is_flagged_and_does_not_fail_the_question(peers: St
     assert answer.end_reason == orchestrator_pb2.END_REASON_NO_PROGRESS
 
 
+@pytest.mark.parametrize("options", [(), ("one", "two")])
+async def test_without_passages_the_notes_are_what_a_lost_synthesizer_leaves(
+    peers: Stack, options: tuple[str, ...]
+) -> None:
+    await with_model(peers)
+    peers.retriever.fail["Search"] = UNAVAILABLE
+    peers.synthesizer.fail["Synthesize"] = UNAVAILABLE
+    answer = await peers.answer(QUESTION, options=options)
+    assert answer.text == "The answer could not be written; these are the notes made on the way.\nthought"
+    assert not answer.citations
+    assert set(lost(answer)) == {"RETRIEVER", "SYNTHESIZER"}
+    assert answer.degradations[-1].detail == "the synthesizer failed (UNAVAILABLE); its notes are given instead"
+    assert answer.abstained is bool(options)
+    assert list(answer.option_probabilities) == [0.5] * len(options)
+
+
 async def test_an_answer_that_is_late_is_waited_for_where_nothing_could_be_quoted_instead(peers: Stack) -> None:
     await with_model(peers)
     peers.retriever.fail["Search"] = UNAVAILABLE
