@@ -14,11 +14,12 @@ _NUMBERED: Final = frozenset(
     "fig figs sec secs no nos vol ch chap ref refs v ver rev ed p pp tab clause cl ts tr rel".split()
 )
 """Abbreviations only where a number follows; elsewhere "no." and "sec." end a sentence."""
-# A full stop, question or exclamation mark, with what closes behind it, and blanks.
-_BREAK: Final = re.compile(r"[.!?]+[\"'\u201d\u2019)\]`*]*\s+")
+# A full stop, question or exclamation mark, with what closes behind it, and blanks. It begins where a row of marks
+# does, since to try again at each mark of a long row takes the square of its length.
+_BREAK: Final = re.compile(r"(?<![.!?])[.!?]++[\"'\u201d\u2019)\]`*]*+\s+")
 _LIST_ITEM: Final = re.compile(r"\s*(?:[-*+\u2022\u25e6\u2013]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})[.)])\s+(?=\S)")
-_LAST_TOKEN: Final = re.compile(r"[^\s(\[\"'\u201c]*$")
-_OPENING: Final = "\"'\u201c\u2018([`*"
+_BEFORE_TOKEN: Final = frozenset("([\"'\u201c")
+_FIRST_WORD: Final = re.compile(r"[\"'\u201c\u2018(\[`*]*+\s*+(\S*)")
 
 
 def split_sentences(text: str) -> list[str]:
@@ -72,16 +73,19 @@ def _split_block(block: str) -> list[str]:
 
 def _ends_sentence(block: str, match: re.Match[str]) -> bool:
     """Whether a mark followed by a blank closes a sentence, from the word before it and the one after it."""
-    following = block[match.end() :].lstrip(_OPENING)
-    if not following:
+    # Read where they stand: a copy of all that follows, at every mark, takes the square of the text's length.
+    following = _FIRST_WORD.match(block, match.end())
+    first = following[1] if following else ""
+    if not first:
         return True
-    first = following.split(maxsplit=1)[0]
     # A sentence may open with xApp, gNB or rApp: a capital anywhere in its first word will do.
     starts = first[0].isdigit() or any(character.isupper() for character in first)
     if block[match.start()] != ".":
         return starts
-    token = _LAST_TOKEN.search(block[: match.start()])
-    before = token.group() if token else ""
+    begin = match.start()
+    while begin > 0 and not block[begin - 1].isspace() and block[begin - 1] not in _BEFORE_TOKEN:
+        begin -= 1
+    before = block[begin : match.start()]
     if before.lower() in _ABBREVIATIONS or (before.lower() in _NUMBERED and first[0].isdigit()):
         return False
     if len(before) == 1 and before.isalpha() and before.isupper() and before != "I":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
@@ -365,6 +366,39 @@ async def test_what_is_empty_too_long_or_too_many_is_refused_by_name(
             method = method_named(name)
             assert str(await send(method, method.message(text))) == f"INVALID_ARGUMENT: {said}"
     observed(f"{len(_REFUSED)} messages: each refused by name, such as “{_REFUSED[1][2]}”")
+
+
+_HOSTILE = ("A. ", "...", "- a\n", "e.g. i.e. ")
+_LARGEST_S = 10.0
+"""Five times what the slowest of them takes on a busy machine of two cores."""
+
+
+@pytest.mark.case(
+    _GROUP,
+    "the largest texts that fit",
+    injected="240,000 characters of sentences of one letter, of full stops, of list items and of abbreviations, as"
+    " evidence and as history, on builtin engines",
+    expected=f"answered within {_LARGEST_S:g} s: no work grows with the square of the length",
+)
+async def test_the_largest_texts_that_fit_do_not_hold_a_service_up(tmp_path: Path, observed: Observed) -> None:
+    decomposer, synthesizer = (
+        method_named(name) for name in ("DecomposerService.GenerateSubquery", "SynthesizerService.Synthesize")
+    )
+    slowest = 0.0
+    async with running(tmp_path) as stack, stack.invariant() as checked:
+        for text in (part * (240_000 // len(part)) for part in _HOSTILE):
+            subquery = decomposer.message("question: 'What is E2?' focus { id: 'f1' text: 'E2' depends_on: 'f2' }")
+            subquery.history.add(index=1).passages.add(id="p", text=text)
+            answer = synthesizer.message("question: 'What is E2?' evidence { id: 'p' relevance: 1 }")
+            answer.evidence[0].text = text
+            for method, message in ((decomposer, subquery), (synthesizer, answer)):
+                async with raw_channel(stack.target(method.service)) as channel:
+                    started = time.perf_counter()
+                    outcome = await call(channel, method, [message.SerializeToString()])
+                    slowest = max(slowest, time.perf_counter() - started)
+                assert outcome.status == "OK" and slowest < _LARGEST_S, (method.name, text[:9], outcome, slowest)
+    observed(f"{2 * len(_HOSTILE)} calls OK, the slowest after {slowest:.2f} s")
+    observed(checked)
 
 
 @pytest.mark.case(
