@@ -23,7 +23,7 @@ from argo.errors import ArgoError, InvalidArgumentError, NotReadyError, Unavaila
 from services.retriever.chroma_metadata import from_chroma, to_metadata
 from services.retriever.embedder import Vectors
 from services.retriever.gate import Gate
-from services.retriever.index_folder import IndexFolder, room_bytes
+from services.retriever.index_folder import DATABASE, IndexFolder, damaged, room_bytes
 from services.retriever.store import StoredPassage
 
 __all__ = [
@@ -299,10 +299,16 @@ class EmbeddedChromaStore(ChromaStore):
 
     def _renew(self) -> None:
         """A new client in the place of the old one; called by the one writer."""
+        # A new client would make anew what is gone, and all that is known here would be gone with it.
+        self._folder.check()
         with self._folder.using(_FAULTS_AT_START), self._gate.alone():
             self._client.close()
             self._is_closed = True
-            self._client, self._collection = self._connect()
+            self._client, collection = self._connect()
+            if collection.id != self._collection.id:
+                self._client.close()
+                raise damaged(self._folder.path, f"{DATABASE} is another one than was opened")
+            self._collection = collection
             self._is_closed = self._is_spent = False
 
     @property

@@ -21,7 +21,7 @@ from typing import Final
 from argo.disk import free_bytes, shown_size
 from argo.errors import ArgoError, NotReadyError, UnavailableError
 
-__all__ = ["DATABASE", "IndexFolder", "index_fault", "room_bytes"]
+__all__ = ["DATABASE", "IndexFolder", "damaged", "index_fault", "room_bytes"]
 
 _LOG = logging.getLogger(__name__)
 DATABASE: Final = "chroma.sqlite3"
@@ -74,7 +74,7 @@ def index_fault(path: Path, error: Exception) -> ArgoError:
         return NotReadyError(f"{where} cannot be written: {error}; see to its disk and to who may write there")
     if kind in (_BUSY, _LOCKED):
         return UnavailableError(f"{where}: {DATABASE} is locked by another program; end that, or wait")
-    return _damaged(path, str(error))
+    return damaged(path, str(error))
 
 
 def room_bytes(count: int, dimension: int, text_bytes: int) -> int:
@@ -98,7 +98,8 @@ def _full(path: Path, what: str) -> NotReadyError:
     )
 
 
-def _damaged(path: Path, what: str) -> NotReadyError:
+def damaged(path: Path, what: str) -> NotReadyError:
+    """The error for files that cannot be used as they are."""
     return NotReadyError(
         f"index path {str(path)!r} is damaged: {what}; stop the retriever, move the folder away or put a backup in its "
         "place, start it, and ingest the documents again"
@@ -116,7 +117,7 @@ class IndexFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._database: int | None = None
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -125,7 +126,7 @@ class IndexFolder:
             raise NotReadyError(f"index path {str(path)!r} cannot be written: {error.strerror}") from error
         try:
             self._own()
-            self._check()
+            self.check()
         except BaseException:
             os.close(self._lock)
             raise
@@ -136,7 +137,7 @@ class IndexFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise NotReadyError(
-                f"index path {str(self._path)!r} is in use by another retriever, process {self._noted()[0]}; stop it "
+                f"index path {str(self.path)!r} is in use by another retriever, process {self._noted()[0]}; stop it "
                 "or use another path"
             ) from error
         owner, state = self._noted()
@@ -144,7 +145,7 @@ class IndexFolder:
             _LOG.warning(
                 "the last retriever on index path %r, process %s, died while it opened it; if this one does too, its "
                 "files are damaged: move the folder away, start again, and ingest the documents again",
-                str(self._path),
+                str(self.path),
                 owner,
             )
         self._note(f"{os.getpid()} {_OPENING}")
@@ -160,17 +161,17 @@ class IndexFolder:
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, text.encode(), 0)
 
-    def _check(self) -> None:
-        """Raise for damage that Chroma would take for an empty collection, or die of."""
-        headers = list(self._path.glob(f"*/{_HEADER}"))
-        database = self._path / DATABASE
+    def check(self) -> None:
+        """Raise NotReadyError for damage that Chroma would take for an empty collection, or die of."""
+        headers = list(self.path.glob(f"*/{_HEADER}"))
+        database = self.path / DATABASE
         if headers and not database.exists():
-            raise _damaged(self._path, f"{DATABASE} is gone, and folders of vectors are there")
+            raise damaged(self.path, f"{DATABASE} is gone, and folders of vectors are there")
         if headers and database.stat().st_size == 0:
-            raise _damaged(self._path, f"{DATABASE} is empty, and folders of vectors are there")
+            raise damaged(self.path, f"{DATABASE} is empty, and folders of vectors are there")
         for header in headers:
             if 0 < header.stat().st_size < _HEADER_BYTES:
-                raise _damaged(self._path, f"{header.relative_to(self._path)} is cut off")
+                raise damaged(self.path, f"{header.relative_to(self.path)} is cut off")
 
     def check_room(self, needed_bytes: int) -> None:
         """Raise NotReadyError where so much is not free.
@@ -178,10 +179,10 @@ class IndexFolder:
         Chroma writes its vector index in place, and one that a full disk has cut off cannot be read again: what would
         not fit is better not begun.
         """
-        free = free_bytes(self._path)
+        free = free_bytes(self.path)
         if free < needed_bytes:
             needed = shown_size(needed_bytes)
-            raise _full(self._path, f"this needs {needed} free on its disk, which has {shown_size(free)}")
+            raise _full(self.path, f"this needs {needed} free on its disk, which has {shown_size(free)}")
 
     def opened(self) -> None:
         """Note that the collection has been read, or that this process has lived to tell why it cannot be."""
@@ -205,7 +206,7 @@ class IndexFolder:
         except ArgoError:
             raise
         except faults as error:
-            raise index_fault(self._path, error) from error
+            raise index_fault(self.path, error) from error
 
     def _wait(self, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
@@ -213,7 +214,7 @@ class IndexFolder:
             if time.monotonic() >= deadline:
                 who = f"process {holder}" if holder > 0 else "another program"
                 raise UnavailableError(
-                    f"index path {str(self._path)!r}: {DATABASE} is locked by {who}; end that, or wait"
+                    f"index path {str(self.path)!r}: {DATABASE} is locked by {who}; end that, or wait"
                 )
             # The kernel wakes nobody for a lock that he does not want himself.
             time.sleep(_LOCK_PAUSE_S)
@@ -228,7 +229,7 @@ class IndexFolder:
             return None
         if self._database is None:
             try:
-                self._database = os.open(self._path / DATABASE, os.O_RDONLY)
+                self._database = os.open(self.path / DATABASE, os.O_RDONLY)
             except OSError:
                 return None
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, *_LOCK_BYTES, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -111,6 +112,31 @@ def test_a_database_cut_off_while_it_is_open_fails_what_writes_and_leaves_search
     assert caplog.text.count("searches compare all vectors instead") == 1
     assert {one.source for one in retriever.list_documents()} == {"a1.md", "e2.md"}
     retriever.close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "cut", "another"])
+def test_a_database_that_is_gone_while_it_is_open_takes_nothing_from_searches(
+    folder: Path, tmp_path: Path, how: str
+) -> None:
+    retriever = opened(folder)
+    before = {entry.passage.id for entry in retriever.snapshot.stored}
+    if how == "cut":
+        cut(folder / DATABASE, 0)
+    else:
+        (folder / DATABASE).unlink()
+    if how == "another":
+        opened(tmp_path / "other").close()
+        shutil.copy(tmp_path / "other" / DATABASE, folder / DATABASE)
+    # The first may find it gone, the next ones with a client of their own.
+    for _ in range(3):
+        with pytest.raises(NotReadyError, match=rf"index path '{folder}'"):
+            retriever.ingest([document("new.md", A1)])
+        assert {entry.passage.id for entry in retriever.snapshot.stored} == before
+        assert retriever.search(["service models of E2"])[0][0].passage.source == "e2.md"
+    retriever.close()
+    if how != "another":
+        with pytest.raises(NotReadyError, match="is damaged"):
+            opened(folder)
 
 
 def test_a_database_locked_by_another_program_is_told_with_its_process(folder: Path) -> None:
