@@ -1,25 +1,21 @@
-"""The adapter of chromadb: the only module that imports it."""
+"""The adapter of chromadb: a collection in a folder. One of a server is in :mod:`services.retriever.chroma_server`."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
 
 import chromadb
-import httpx
 import numpy as np
 from chromadb.api.client import Client
 from chromadb.config import Settings
-from chromadb.errors import ChromaError, InternalError, NotFoundError
+from chromadb.errors import InternalError, NotFoundError
 from numpy.typing import NDArray
 
-from argo.errors import ArgoError, InvalidArgumentError, NotReadyError, UnavailableError
+from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
 from services.retriever.chroma_metadata import from_chroma, to_metadata
 from services.retriever.embedder import Vectors
 from services.retriever.gate import Gate
@@ -29,36 +25,37 @@ from services.retriever.store import StoredPassage
 __all__ = [
     "ChromaStore",
     "EmbeddedChromaStore",
-    "ServerChromaStore",
+    "Named",
     "onnx_minilm_function",
+    "open_collection",
     "open_embedded",
-    "open_server",
 ]
 
 _FAULTS: Final = (InternalError, NotFoundError)
 """What Chroma raises where its files are not as they should be; of its other errors each is a bug of ours."""
 _FAULTS_AT_START: Final = (*_FAULTS, ValueError)
 """A client that cannot read its own tables says so with a bare ValueError."""
-_LOG = logging.getLogger(__name__)
-_SERVER_TIMEOUT_S: Final = 60.0
-"""Long enough for a thousand passages on a slow disk."""
-_SERVER_FULL: Final = "database or disk is full"
 _BATCH: Final = 1_000
 """Passages per call; SQLite bounds the number of variables of one statement."""
 _EMBEDDER: Final = "argo:embedder"
 _DIMENSION: Final = "argo:dimension"
-_GENERATION: Final = "argo:generation"
-"""Another random number after each change, by which the retrievers that share a collection see that it changed."""
 
 
-class _Named(Protocol):
+class Named(Protocol):
+    """What a collection records of its embedder."""
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Under which it was set."""
+        ...
+
     @property
-    def dimension(self) -> int: ...
+    def dimension(self) -> int:
+        """Numbers of its vectors."""
+        ...
 
 
-def open_embedded(path: Path, collection: str, embedder: _Named) -> EmbeddedChromaStore:
+def open_embedded(path: Path, collection: str, embedder: Named) -> EmbeddedChromaStore:
     """Open a collection in a folder of this machine, which this process owns from now on.
 
     Raises:
@@ -75,7 +72,7 @@ def open_embedded(path: Path, collection: str, embedder: _Named) -> EmbeddedChro
             Client.clear_system_cache()
             raise
         try:
-            return client, _collection(client, collection, embedder)
+            return client, open_collection(client, collection, embedder)
         except BaseException:
             client.close()
             raise
@@ -88,60 +85,6 @@ def open_embedded(path: Path, collection: str, embedder: _Named) -> EmbeddedChro
         raise
 
 
-def open_server(url: str, collection: str, embedder: _Named, timeout_s: float = _SERVER_TIMEOUT_S) -> ServerChromaStore:
-    """Open a collection of a Chroma server, which other retrievers may share.
-
-    Args:
-        url: Of the server.
-        collection: Its name.
-        embedder: What makes the vectors.
-        timeout_s: Seconds without a word from the server after which a call to it fails.
-
-    Raises:
-        InvalidArgumentError: Not an http or https URL.
-        UnavailableError: The server cannot be reached.
-        NotReadyError: The collection was built with another embedder.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidArgumentError(f"chroma_url must be http://host:port or https://host:port, got {url!r}")
-    port = parts.port or (443 if parts.scheme == "https" else 8000)
-    # A line for each request otherwise, several a second.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    with _reaching(url):
-        client = chromadb.HttpClient(
-            parts.hostname, port, ssl=parts.scheme == "https", settings=Settings(anonymized_telemetry=False)
-        )
-        _bound(client, timeout_s)
-        return ServerChromaStore(url, lambda: _collection(client, collection, embedder))
-
-
-def _bound(client: Any, timeout_s: float) -> None:
-    """Bound the calls of a client, which has no setting for it, and would wait for a frozen server for good."""
-    session = getattr(getattr(client, "_server", None), "_session", None)
-    if isinstance(session, httpx.Client):
-        session.timeout = httpx.Timeout(timeout_s)
-    else:
-        _LOG.warning("this version of Chroma's client cannot be bounded: calls to a frozen server will not end")
-
-
-@contextlib.contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    try:
-        yield
-    except ArgoError:
-        raise
-    except ChromaError as error:
-        if _SERVER_FULL in str(error):
-            raise NotReadyError(
-                f"Chroma server {url} cannot write: its disk is full; free some, and ingest again"
-            ) from (error)
-        raise UnavailableError(f"Chroma server {url} failed: {error}") from error
-    # Chroma's client says with a bare ValueError that it found no server.
-    except (ValueError, httpx.HTTPError, OSError) as error:
-        raise UnavailableError(f"Chroma server {url} cannot be reached: {error}") from error
-
-
 def onnx_minilm_function() -> Callable[[list[str]], Sequence[Any]]:
     """Chroma's all-MiniLM-L6-v2 on the ONNX runtime; loads, and if need be downloads, on its first call."""
     from chromadb.utils.embedding_functions import ONNXMiniLM_L6_V2
@@ -150,7 +93,7 @@ def onnx_minilm_function() -> Callable[[list[str]], Sequence[Any]]:
     return lambda texts: function(texts)
 
 
-def _collection(client: Any, name: str, embedder: _Named) -> Any:
+def open_collection(client: Any, name: str, embedder: Named) -> Any:
     """The named collection, made where it is missing; refused where another embedder made it."""
     try:
         collection = client.get_or_create_collection(
@@ -341,54 +284,3 @@ class EmbeddedChromaStore(ChromaStore):
             self._client.close()
             self._is_closed = True
         self._folder.close()
-
-
-class ServerChromaStore(ChromaStore):
-    """A collection of a Chroma server, which several retrievers share; made by open_server.
-
-    Args:
-        url: Of the server, for messages.
-        reopen: Opens the collection, or makes it; also after someone has deleted it on the server.
-    """
-
-    def __init__(self, url: str, reopen: Callable[[], Any]) -> None:
-        super().__init__(reopen())
-        self._url = url
-        self._reopen = reopen
-
-    @property
-    def kind(self) -> str:
-        """Where the collection is."""
-        return "server"
-
-    @property
-    def shared(self) -> bool:
-        """Whether other processes may write to it as well."""
-        return True
-
-    def revision(self) -> str:
-        """The generation that was published last, and the count, which also tells of a writer that was killed."""
-        with _reaching(self._url):
-            # Opened anew, since a collection's metadata is as it was when it was opened.
-            self._collection = self._reopen()
-            generation = (self._collection.metadata or {}).get(_GENERATION, "")
-            return f"{self._collection.id} {generation} {self._collection.count()}"
-
-    def publish(self) -> None:
-        """Make the generation another. Of two that publish at once one wins, and both differ from what was seen."""
-        with self._calling():
-            metadata = {**(self._collection.metadata or {}), _GENERATION: uuid.uuid4().hex}
-            self._collection.modify(metadata=metadata)
-
-    @contextlib.contextmanager
-    def _calling(self, *, wait: bool = True) -> Iterator[None]:
-        with _reaching(self._url):
-            try:
-                yield
-            except NotFoundError:
-                # Deleted on the server; the next call finds a new one.
-                self._collection = self._reopen()
-                raise
-
-    def close(self) -> None:
-        """Nothing to give free."""

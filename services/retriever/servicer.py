@@ -16,7 +16,8 @@ from argo.rpc import Stopwatch
 from argo.server import Service
 from argo.telemetry import Telemetry
 from argo.v1 import retriever_pb2, retriever_pb2_grpc, types_pb2
-from services.retriever.chroma import open_embedded, open_server
+from services.retriever.chroma import open_embedded
+from services.retriever.chroma_server import open_server
 from services.retriever.embedder import resolve_embedder
 from services.retriever.frame import read_documents
 from services.retriever.metric import RetrieverMetrics

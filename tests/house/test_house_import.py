@@ -33,7 +33,7 @@ _DECISION_PROCESS = (
 
 # Where a library that is large, or replaceable, may be imported. New adapters are added here on purpose.
 _ADAPTERS: dict[str, tuple[str, ...]] = {
-    "chromadb": ("services.retriever.chroma",),
+    "chromadb": ("services.retriever.chroma", "services.retriever.chroma_server"),
     "openai": ("services.engine.openai_engine", "services.engine.openai_error", "services.engine.openai_server"),
     "redis": ("orchestrator.session_server",),
     "sentence_transformers": ("services.retriever.embedder.sentence_transformer",),

@@ -8,7 +8,8 @@ import pytest
 from retriever_document import A1, E2, document
 
 from argo.errors import InvalidArgumentError, NotReadyError, UnavailableError
-from services.retriever.chroma import open_embedded, open_server
+from services.retriever.chroma import open_embedded
+from services.retriever.chroma_server import open_server
 from services.retriever.embedder.hashing import HashingEmbedder
 from services.retriever.retriever import Outcome, Retriever
 

@@ -20,7 +20,8 @@ from argo.rpc import channel
 from argo.server import RunningServer, start
 from argo.telemetry import Telemetry
 from argo.v1 import retriever_pb2, retriever_pb2_grpc
-from services.retriever.chroma import open_embedded, open_server
+from services.retriever.chroma import open_embedded
+from services.retriever.chroma_server import open_server
 from services.retriever.embedder.hashing import HashingEmbedder
 from services.retriever.memory import MemoryStore
 from services.retriever.retriever import Outcome, Retriever
