@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
@@ -221,14 +222,15 @@ class Peers:
         step: int,
     ) -> _R:
         """Make a call that changes nothing; once more where its connection broke and gRPC could not."""
+        once = functools.partial(self._once, caller, service, name, stub, request, hops, step)
         start_s = hops.now_s()
         try:
-            reply = await self._once(caller, service, name, stub, request, timeout_s, hops, step)
+            reply = await once(timeout_s)
         except UnavailableError as error:
             left_s = timeout_s - (hops.now_s() - start_s)
             if not error.connection_lost or left_s <= 0 or not self._repeats[service].take():
                 raise
-            reply = await self._once(caller, service, name, stub, request, left_s, hops, step)
+            reply = await once(left_s)
         self._repeats[service].earn()
         return reply
 
@@ -239,9 +241,9 @@ class Peers:
         name: str,
         stub: Callable[..., Awaitable[_R]],
         request: Message,
-        timeout_s: float,
         hops: HopLog,
         step: int,
+        timeout_s: float,
     ) -> _R:
         start_s = hops.now_s()
         try:
