@@ -40,7 +40,7 @@ _ENDED = frozenset({"finished", "failed", "interrupted"})
 _DESCRIPTORS = 8
 """More than at the start that connections to what came back may hold."""
 _POOLED = 128
-"""The same of a server that is not ours: two orchestrators keep up to 64 connections each, once so many wrote at once."""
+"""The same of a server that is not ours: two orchestrators keep up to 64 connections each, once used at once."""
 _TASKS = 6
 """More than at the start that may run at the moment: a scrape, a channel that connects again."""
 _ENGINES: Mapping[str, Any] = {
