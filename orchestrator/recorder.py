@@ -69,3 +69,7 @@ class Recorder:
         if self._writes:
             # Not gather, which would cancel the writes with the question.
             await asyncio.wait(self._writes)
+        for write in self._writes:
+            # Fetched, so that asyncio does not report it as lost where the question ends for another reason.
+            if not write.cancelled():
+                write.exception()

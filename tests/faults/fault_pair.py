@@ -55,8 +55,8 @@ def report(observed: Observed, alone: Seen, pair: Seen) -> None:
     for name, seen in (("alone", alone), ("of two", pair)):
         longest_s = max(asked.seconds for many in seen.ended.values() for asked in many)
         observed(f"{name}: {told(seen.ended)}{seen.more}, the last after {longest_s:.1f} s")
-    (counts, _, held), (more, _, also_held) = alone.invariant.partition("; "), pair.invariant.partition("; ")
-    observed(f"{counts}, {more}; {held if held == also_held else f'{held}, {also_held}'}")
+    (count, _, rest), (other, _, also) = (seen.invariant.partition(" accepted ") for seen in (alone, pair))
+    observed(f"{count} and {other} accepted {rest if rest == also else f'{rest}, {also}'}")
 
 
 def check_logs(stack: Stack) -> None:

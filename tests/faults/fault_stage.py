@@ -177,10 +177,11 @@ async def _begun(client: Client, one: Held) -> bool:
 
 
 def told(ended: Mapping[str, Sequence[Asked]]) -> str:
-    """Stages by how their questions came out: "before, planned: answered; searched: degraded: retriever"."""
+    """Stages by how their questions came out: "before / planned: flagged decomposer, searched: answered"."""
     by_outcome: dict[str, list[str]] = {}
     for stage, asked in ended.items():
-        by_outcome.setdefault(" or ".join(sorted({one.outcome for one in asked})), []).append(stage)
+        outcome = " or ".join(sorted({one.outcome.replace("degraded: ", "flagged ") for one in asked}))
+        by_outcome.setdefault(outcome, []).append(stage)
     if len(by_outcome) == 1:
         return f"all {next(iter(by_outcome))}"
-    return ", ".join(f"{' / '.join(stages)} {outcome}" for outcome, stages in by_outcome.items())
+    return ", ".join(f"{' / '.join(stages)}: {outcome}" for outcome, stages in by_outcome.items())

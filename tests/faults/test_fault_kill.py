@@ -45,10 +45,7 @@ from deploy.roster import DECOMPOSER, ORCHESTRATOR, RETRIEVER, SERVICES, SYNTHES
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 _GROUP = "Death of a service"
-_INJECTED = (
-    "of it, or of one of its two, while questions are being planned, worded, searched, answered, half answered, and"
-    " just before one is asked"
-)
+_INJECTED = "of it, or of one of its two, under questions at every stage"
 _BUDGET_MS = 3_000
 """Five times what it takes to bring questions to every stage."""
 _NOTICED_S = 30.0
@@ -219,7 +216,7 @@ async def _lose_orchestrator(stack: Stack, fault: Fault) -> Seen:
             assert {asked.outcome for asked in many} <= {"answered", "UnavailableError", "DeadlineExceededError"}
         await until(lambda: _idle(victim), why=f"{victim.name} still answers")
         # What a frozen orchestrator does when it comes back changes nothing of what the other has finished meanwhile.
-        assert [await clients[0].session(one.session_id) for one in recovered] == recovered
+        await until(lambda: _same(clients[0], recovered), why=f"{victim.name} is not connected")
         await stack.until_answered(everyone)
     unanswered = sum(asked.answer is None for many in ended.values() for asked in many)
     check_logs(stack)
@@ -228,6 +225,15 @@ async def _lose_orchestrator(stack: Stack, fault: Fault) -> Seen:
 
 async def _idle(orchestrator: Process) -> bool:
     return await orchestrator.metric("argo_questions_running") == 0
+
+
+async def _same(client: Client, recorded: Sequence[Session]) -> bool:
+    """Whether sessions read the same through an orchestrator; False while the channel to it is not connected again."""
+    try:
+        assert [await client.session(one.session_id) for one in recorded] == recorded
+    except UnavailableError:
+        return False
+    return True
 
 
 async def _recover(line: Line, client: Client, *, frozen: bool) -> list[Session]:
@@ -241,9 +247,8 @@ async def _recover(line: Line, client: Client, *, frozen: bool) -> list[Session]
             answer = await client.ask(held.question, session_id=held.session_id, budget_ms=0)
         after = await client.session(held.session_id)
         assert after.status == "finished" and after.answer is not None and after.answer.text == answer.text
-        assert answer.text == WRITTEN
-        # To one that was frozen it seems that all calls it had under way were late.
-        assert frozen or not answer.degradations, answer.degradations
+        # To one that was frozen it seems that all calls it had under way were late, and it says so.
+        assert (answer.text == WRITTEN and not answer.degradations) or (frozen and answer.degraded), answer.text
         if before is not None:
             assert after.resumed == (before.status == "interrupted"), after
             heard = len(held.seen("step_finished"))
@@ -319,7 +324,7 @@ async def _freeze_all(stack: Stack) -> Seen:
 @pytest.mark.case(
     _GROUP,
     "decomposer, retriever and synthesizer frozen at once, no budget",
-    injected=f"SIGSTOP {_INJECTED}".replace("of it, or of one of its two", "of all three, or of one of each two"),
+    injected="SIGSTOP of all three, or of one of each two, under questions at every stage",
     expected="noticed by an unanswered ping, 13 s after the last word at most; alone: quoted where something was found,"
     " else UNAVAILABLE; of two: the others do the work",
 )
@@ -366,8 +371,8 @@ async def test_a_rolling_restart_costs_no_question(stacks: Stacks, observed: Obs
                 stop.set()
         outcomes = Counter(asked.outcome for asked in stack.asked[asked_before:])
         observed(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
-        lacking = [(asked.error, asked.answer and asked.answer.degradations) for asked in stack.asked[asked_before:]]
-        assert set(outcomes) == {"answered"}, [one for one in lacking if any(one)]
+        failures = [line for one in stack.of(ORCHESTRATOR) for line in one.log().splitlines() if " failed" in line]
+        assert set(outcomes) == {"answered"}, failures[-10:]
         # Those of the drained as well: nothing died with its spans unwritten.
         await until(lambda: stack.spans_whole(began_s), why="spans name parents that never ended")
     check_logs(stack)
@@ -387,8 +392,7 @@ async def _answers(stack: Stack, more: int) -> None:
 @pytest.mark.case(
     "Drain",
     "one of two orchestrators told twice",
-    injected="SIGTERM while questions are planned, worded, searched, answered and half answered, which cannot end; then"
-    " SIGTERM again",
+    injected="SIGTERM under questions at every stage, which cannot end; then SIGTERM again",
     expected="the second one cuts; its questions end in UNAVAILABLE and the other goes on with each at once",
 )
 async def test_a_second_sigterm_cuts_and_the_other_orchestrator_goes_on(stacks: Stacks, observed: Observed) -> None:
@@ -409,7 +413,7 @@ async def test_a_second_sigterm_cuts_and_the_other_orchestrator_goes_on(stacks: 
         assert {asked.outcome for many in ended.values() for asked in many} == {"UnavailableError"}
         recovered = await _recover(line, saved, frozen=False)
         await victim.restart()
-        assert [await client.session(one.session_id) for one in recovered] == recovered
+        await until(lambda: _same(client, recovered), why=f"{victim.name} is not connected")
     check_logs(stack)
     observed(
         f"ended by the signal; {told(ended)}; {len(recovered)} of {len(recovered)} answered when resumed; {checked}"

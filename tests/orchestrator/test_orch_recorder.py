@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 from scripted_stack import Event, Stack, foci, kinds, passage
+
+from argo.errors import AlreadyExistsError
+from argo.v1 import session_pb2
+from orchestrator.recorder import Recorder
 
 QUESTION = "What is E2?"
 
@@ -41,3 +47,20 @@ async def test_a_step_is_told_once_it_is_recorded_and_what_follows_is_told_after
     await asked
     assert list(dict.fromkeys(kinds(events)))[-3:] == ["step_finished", "answer_delta", "answer"]
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+
+
+async def test_a_write_refused_under_a_question_that_ended_otherwise_is_no_lost_task() -> None:
+    # As of an orchestrator that was frozen, and whose question another has taken over and answered.
+    class TakenOver:
+        async def plan(self, session_id: str, plan: session_pb2.RecordedPlan) -> None:
+            raise AlreadyExistsError("taken over by another orchestrator")
+
+    lost: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: lost.append(context))
+    store: Any = TakenOver()
+    recorder = Recorder("s1", store, lambda event: None)
+    recorder.plan(session_pb2.RecordedPlan())
+    await recorder.ended()
+    del recorder
+    gc.collect()
+    assert lost == []
