@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -33,6 +33,14 @@ _WORDS = (
     "What is A1 and what is E2 and what is F1 and what is O1?",
 )
 _FLOATS = (0.0, 1.0, -1.0, math.nan, math.inf, -math.inf, 1e308, 5e-324)
+_NUMBERS = (
+    FieldDescriptor.CPPTYPE_DOUBLE,
+    FieldDescriptor.CPPTYPE_FLOAT,
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64,
+)
 _DEEPEST = 4
 _PLANES = (0x20, 0x300, 0x600, 0x2000, 0x4E00, 0xFE00, 0x1F600, 0x20000, 0xE0000)
 """Where blocks of Unicode begin that text is cut and compared by: marks, other directions, joiners, no characters."""
@@ -90,26 +98,33 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 
 def _change(message: Any, rng: random.Random) -> None:
-    fields = message.DESCRIPTOR.fields
-    if not fields:
+    """Change one of the fields that are there at any depth; a number, which has bounds, is likelier than others."""
+    if not (spots := list(_spots(message))):
         return
-    field = rng.choice(fields)
-    if field.is_repeated:
-        values = getattr(message, field.name)
-        if field.message_type is not None and len(values) and rng.random() < 0.6:
-            _change(rng.choice(values), rng)
-        elif rng.random() < 0.3:
-            message.ClearField(field.name)
-        else:
-            _fill(values, field, rng, 0)
-    elif field.message_type is not None and rng.random() < 0.8:
-        _change(getattr(message, field.name), rng)
-    elif field.message_type is not None or rng.random() < 0.15:
-        message.ClearField(field.name)
-    elif rng.random() < 0.6:
-        setattr(message, field.name, _near(field, getattr(message, field.name), rng))
+    weights = [3 if field.cpp_type in _NUMBERS else 1 for _, field in spots]
+    holder, field = rng.choices(spots, weights)[0]
+    if rng.random() < 0.15:
+        holder.ClearField(field.name)
+    elif field.is_repeated:
+        _fill(getattr(holder, field.name), field, rng, 0)
+    elif field.message_type is not None:
+        getattr(holder, field.name).CopyFrom(random_message(field.message_type, rng, 1))
+    elif rng.random() < 0.5:
+        setattr(holder, field.name, _near(field, getattr(holder, field.name), rng))
     else:
-        setattr(message, field.name, _value(field, rng))
+        setattr(holder, field.name, _value(field, rng))
+
+
+def _spots(message: Any) -> Iterator[tuple[Any, FieldDescriptor]]:
+    for field in message.DESCRIPTOR.fields:
+        yield message, field
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        if field.is_repeated:
+            for inner in getattr(message, field.name):
+                yield from _spots(inner)
+        elif message.HasField(field.name):
+            yield from _spots(getattr(message, field.name))
 
 
 def _near(field: FieldDescriptor, value: Any, rng: random.Random) -> Any:

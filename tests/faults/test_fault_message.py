@@ -82,14 +82,16 @@ async def modelled(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[St
 def _drawn(method: Method) -> list[Frames]:
     """From a seed of its own for each method, so that each can be sent again alone: made up, or kept and changed."""
     rng = random.Random(f"{method.name} {_SEED}")
-    kept = [frames for frames in method.corpus().values() if frames]
+    kept = {name: frames for name, frames in method.corpus().items() if frames}
+    # What is right but for one thing gets past the first check that it meets.
+    right = [frames for name, frames in kept.items() if name.startswith("valid")]
     drawn: list[Frames] = []
     for number in range(_MESSAGES):
         if number % 8 < 2:
             data = random_message(method.descriptor.input_type, rng).SerializeToString()
             frames: Frames = (data, data) if method.descriptor.client_streaming else (data,)
         else:
-            frames = rng.choice(kept)
+            frames = rng.choice(right if rng.random() < 0.8 else list(kept.values()))
             if rng.random() < 0.3:
                 frames = reordered(frames, rng)
             at = rng.randrange(len(frames))
