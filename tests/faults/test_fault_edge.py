@@ -212,7 +212,7 @@ async def known(client: Client) -> bool:
 async def test_a_role_does_what_it_is_for(edge: Edge, tmp_path: Path, role: Role, observed: Observed) -> None:
     stack = edge.net.stack
     (tmp_path / "note.md").write_text("# A note\n\nThe midhaul lies between the O-DU and the O-CU.\n")
-    async with stack.invariant() as checked, edge.client(token=edge.token("one", "radio", role)) as client:
+    async with stack.invariant() as checked, edge.client(token=edge.token("ci", "radio", role)) as client:
         await until(lambda: known(client), SLACK * LOOK_S, why="a new token is not taken")
         asked = await stack.ask(client, budget_ms=0)
         refused = {}
