@@ -55,8 +55,14 @@ _MOVED: Final = 1032
 """The database is no longer where it was opened."""
 
 
-def index_fault(path: Path, error: Exception) -> ArgoError:
-    """What Chroma says of its files as an error of ours, which says what to do."""
+def index_fault(path: Path, error: Exception, *, serving: bool = True) -> ArgoError:
+    """What Chroma says of its files as an error of ours, which says what to do.
+
+    Args:
+        path: The folder.
+        error: What Chroma raised.
+        serving: Whether the collection was read before, so that searches go on.
+    """
     found = _CODE.search(str(error))
     code = int(found[1]) if found else 0
     kind = code & 0xFF
@@ -64,7 +70,7 @@ def index_fault(path: Path, error: Exception) -> ArgoError:
     # What Chroma says of its own files has no code, also where the disk is full.
     free = free_bytes(path)
     if kind == _FULL or (kind in (0, _IOERR, _CANTOPEN) and free < _ROOM_BYTES):
-        return _full(path, f"its disk is full, with {shown_size(free)} free")
+        return _full(path, f"its disk is full, with {shown_size(free)} free", serving=serving)
     if code == _MOVED:
         return NotReadyError(
             f"{where}: {DATABASE} was moved or deleted while it was open; put it back or start the retriever again, "
@@ -91,11 +97,9 @@ def room_bytes(count: int, dimension: int, text_bytes: int) -> int:
     return _ROOM_BYTES + index + count * per_passage + text_bytes * _ROOM_PER_TEXT
 
 
-def _full(path: Path, what: str) -> NotReadyError:
-    return NotReadyError(
-        f"index path {str(path)!r} cannot be written: {what}; free some and ingest again, without a restart; what is "
-        "indexed is still found"
-    )
+def _full(path: Path, what: str, *, serving: bool = True) -> NotReadyError:
+    then = "ingest again, without a restart; what is indexed is still found" if serving else "start the retriever again"
+    return NotReadyError(f"index path {str(path)!r} cannot be written: {what}; free some and {then}")
 
 
 def damaged(path: Path, what: str) -> NotReadyError:
@@ -119,6 +123,7 @@ class IndexFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database: int | None = None
+        self._is_serving = False
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
@@ -186,6 +191,7 @@ class IndexFolder:
 
     def opened(self) -> None:
         """Note that the collection has been read, or that this process has lived to tell why it cannot be."""
+        self._is_serving = True
         self._note(str(os.getpid()))
 
     @contextlib.contextmanager
@@ -206,7 +212,7 @@ class IndexFolder:
         except ArgoError:
             raise
         except faults as error:
-            raise index_fault(self.path, error) from error
+            raise index_fault(self.path, error, serving=self._is_serving) from error
 
     def _wait(self, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s

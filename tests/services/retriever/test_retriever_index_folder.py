@@ -225,6 +225,12 @@ def test_each_fault_of_the_files_says_what_to_do(tmp_path: Path, said: str, kind
     assert told in str(error) and str(tmp_path) in str(error)
 
 
+def test_a_full_disk_at_the_start_is_not_told_as_one_that_leaves_searches_whole(tmp_path: Path) -> None:
+    full = RuntimeError("error returned from database: (code: 13) database or disk is full")
+    assert str(index_fault(tmp_path, full)).endswith("what is indexed is still found")
+    assert str(index_fault(tmp_path, full, serving=False)).endswith("free some and start the retriever again")
+
+
 def test_what_has_no_room_is_not_begun_and_the_message_says_how_much_it_needs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
