@@ -24,6 +24,11 @@ RUN_EXTRAS := orchestrator,builtin,retriever
 # The tests of a file share their stack, and so stay together. WORKERS=0 runs them one after another, as a debugger wants.
 WORKERS ?= auto
 PARALLEL = -n $(WORKERS) --maxprocesses 8 --dist loadfile
+# More than there are cores: fault tests wait most of their time. FAULT_WORKERS=0 runs them one after another.
+FAULT_WORKERS ?= 4
+# RELIABILITY=docs/reliability.md has the cases that run write their rows there.
+RELIABILITY ?=
+ROWS = $(if $(RELIABILITY),--reliability $(RELIABILITY))
 
 # A question may hold quotes, dollars and apostrophes. It is taken as it was typed (value), never expanded by make,
 # and reaches the command through the environment, never through the shell's parser.
@@ -61,7 +66,7 @@ test: $(DEV_STAMP) ## Run the tests that need no GPU, no Docker and no model: AR
 .PHONY: test-faults
 test-faults: $(DEV_STAMP) ## Kill, freeze, cut and flood real processes, and check that nothing is lost
 	@.ci/system-packages
-	@$(BIN)/python -m pytest tests/faults $(ARGS)
+	@$(BIN)/python -m pytest tests/faults -n $(FAULT_WORKERS) --dist loadfile $(ROWS) $(ARGS)
 
 .PHONY: test-system
 test-system: $(DEV_STAMP) ## Run the tests on real servers: Redis and Prometheus of Debian's packages, Chroma
@@ -75,7 +80,7 @@ test-embedder: $(EMBEDDER_STAMP) ## Run the tests of the sentence-transformers e
 .PHONY: test-vllm
 test-vllm: $(VLLM_STAMP) ## Run the tests on real vLLM (its CPU build) with a tiny model made by them, in an environment of its own
 	@VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1 VLLM_LOGGING_LEVEL=WARNING \
-	  $(VLLM_VENV)/bin/python -m pytest -m vllm tests/vllm $(ARGS)
+	  $(VLLM_VENV)/bin/python -m pytest -m vllm tests/vllm $(ROWS) $(ARGS)
 
 .PHONY: test-deploy
 test-deploy: $(DEV_STAMP) $(TOOLS_STAMP) ## Run the tests of compose files and manifests, with Docker Compose and kubectl but no engine
@@ -106,11 +111,10 @@ soak: $(DEV_STAMP) ## Twice ten minutes of questions with a random fault every 1
 
 .PHONY: reliability
 reliability: $(DEV_STAMP) ## Run the fault tests, those on vLLM where it is set up, and write what they saw into docs/reliability.md
-	@.ci/system-packages
 	@failed=; \
-	$(BIN)/python -m pytest tests/faults --reliability docs/reliability.md $(ARGS) || failed=yes; \
+	"$${MAKE:-make}" test-faults RELIABILITY=docs/reliability.md || failed=yes; \
 	if [ -e $(VLLM_STAMP) ]; then \
-	  $(MAKE) test-vllm ARGS='-m case --reliability docs/reliability.md' || failed=yes; \
+	  "$${MAKE:-make}" test-vllm RELIABILITY=docs/reliability.md ARGS='-m case' || failed=yes; \
 	else \
 	  echo "vLLM is not set up (make test-vllm does so): the cases of its engine core stay as they were"; \
 	fi; \
