@@ -104,7 +104,6 @@ class RedisSessionStore:
 
     async def begin(self, session_id: str, request: orchestrator_pb2.AskRequest) -> SessionRecord | None:
         """Record a new running question, or return the one that is there."""
-        await self._prune()
         run, payload = secrets.token_hex(8), request.SerializeToString(deterministic=True)
         with self._unsure(session_id, run):
             there = await self._run(scripts.BEGIN, session_id, self._owner, run, self._lease_ms, self._ttl_s, payload)
@@ -253,6 +252,8 @@ class RedisSessionStore:
             await asyncio.sleep(self._beat_s)
             try:
                 await self._beat()
+                # Here, and not where a question begins: none is to wait for it.
+                await self._prune()
             except ArgoError as error:
                 # Its own questions find out by their writes; here it is only tried again.
                 _LOG.warning("no sign of life could be given: %s", error)
@@ -266,7 +267,8 @@ class RedisSessionStore:
         now = time.monotonic()
         if now - self._pruned_at_s >= _PRUNE_EVERY_S:
             self._pruned_at_s = now
-            await self._run(scripts.PRUNE, self._most, _PRUNED_AT_ONCE)
+            while await self._run(scripts.PRUNE, self._most, _PRUNED_AT_ONCE):
+                pass
 
 
 def _unknown(session_id: str) -> NotFoundError:

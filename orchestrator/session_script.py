@@ -202,14 +202,14 @@ PRUNE: Final = (
     _COMMON
     + """
 local most, at_once = tonumber(ARGV[1]), tonumber(ARGV[2])
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', prefix .. ':expiry', '-inf', text(now), 'LIMIT', 0, at_once)) do
-  forget(id)
-end
+local expired = redis.call('ZRANGEBYSCORE', prefix .. ':expiry', '-inf', text(now), 'LIMIT', 0, at_once)
+for _, id in ipairs(expired) do forget(id) end
 local running = 0
 for _, owner in ipairs(redis.call('SMEMBERS', prefix .. ':owners')) do
   running = running + redis.call('SCARD', prefix .. ':running:' .. owner)
 end
 local beyond = math.min(redis.call('ZCARD', prefix .. ':created') - running - most, at_once)
+local more = (#expired == at_once or beyond == at_once) and 1 or 0
 if beyond > 0 then
   for _, id in ipairs(redis.call('ZRANGE', prefix .. ':created', 0, beyond + running - 1)) do
     if beyond > 0 and status_of(id) ~= 'running' then
@@ -218,7 +218,8 @@ if beyond > 0 then
     end
   end
 end
+return more
 """
 )
-"""most, at_once: forget what is past its time, and of those that do not run the oldest beyond `most`; at most at_once
-of each."""
+"""most, at_once -> 1 where there may be more. Forget what is past its time, and of those that do not run the oldest
+beyond `most`; at most at_once of each."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,40 +16,17 @@ from orchestrator.session import SCOPE_END, SessionPage, SessionRecord, SessionS
 from orchestrator.session_file import SessionFile
 from orchestrator.session_ids import KnownIds
 from orchestrator.session_page import decode_token, encode_token
+from orchestrator.session_table import KEPT, SCHEMA, SCHEMA_VERSION, delete_old, stored_ids
 
 __all__ = ["SqliteSessionStore"]
 
 _LOG = logging.getLogger(__name__)
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS session (
-    session_id TEXT PRIMARY KEY,
-    status TEXT NOT NULL,
-    request BLOB NOT NULL,
-    plan BLOB,
-    answer BLOB,
-    error_code TEXT NOT NULL DEFAULT '',
-    error_message TEXT NOT NULL DEFAULT '',
-    created_at_s REAL NOT NULL,
-    updated_at_s REAL NOT NULL,
-    expires_at_s REAL NOT NULL,
-    resumed INTEGER NOT NULL DEFAULT 0
-) STRICT;
-CREATE INDEX IF NOT EXISTS session_by_time ON session (created_at_s DESC, session_id DESC);
-CREATE INDEX IF NOT EXISTS session_by_expiry ON session (expires_at_s);
-CREATE TABLE IF NOT EXISTS step (
-    session_id TEXT NOT NULL REFERENCES session ON DELETE CASCADE,
-    step_index INTEGER NOT NULL,
-    record BLOB NOT NULL,
-    PRIMARY KEY (session_id, step_index)
-) STRICT;
-"""
-_SCHEMA_VERSION: Final = 1
 _PRUNE_EVERY_S: Final = 60.0
 """At most; sessions that live for less than that are pruned more often."""
 _LOOK_EVERY_S: Final = 0.5
 """Between two looks at whether something is to be pruned or made up for; a full disk may have room again."""
-_KEPT: Final = "(status = 'running' OR expires_at_s >= ?)"
-"""What is past its time is gone for readers before it is pruned."""
+_PRUNED_AT_ONCE: Final = 50
+"""Whatever else is to be written or read has its turn after so many; each takes its pages out of the file one by one."""
 _COLUMNS: Final = (
     "session_id, status, request, plan, answer, error_code, error_message, created_at_s, updated_at_s,"
     " expires_at_s, resumed, (SELECT count(*) FROM step WHERE step.session_id = session.session_id)"
@@ -67,7 +43,7 @@ class SqliteSessionStore:
     """
 
     def __init__(self, path: Path, ttl_s: float, most: int = 10_000) -> None:
-        self._file = SessionFile(path, _SCHEMA, _SCHEMA_VERSION)
+        self._file = SessionFile(path, SCHEMA, SCHEMA_VERSION)
         self._ttl_s = ttl_s
         self._most = most
         self._prune_every_s = min(_PRUNE_EVERY_S, max(1.0, ttl_s))
@@ -82,7 +58,7 @@ class SqliteSessionStore:
         await self._file.open()
         # Whoever left them running is dead: the lock was free.
         await self._file.run(lambda db: self._interrupt(db, "status = 'running'"))
-        self._ids.replace(await self._file.run(_stored_ids, writes=False))
+        self._ids.replace(await self._file.run(stored_ids, writes=False))
         self._keeper = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
@@ -98,13 +74,10 @@ class SqliteSessionStore:
         payload = request.SerializeToString(deterministic=True)
         self._ids.add(session_id)
         await self._make_up()
-        with contextlib.suppress(StoreError):
-            # What cannot be pruned now is told by what cannot be written now.
-            await self._prune()
 
         def work(db: sqlite3.Connection) -> SessionRecord | None:
             now = time.time()
-            db.execute(f"DELETE FROM session WHERE session_id = ? AND NOT {_KEPT}", (session_id, now))
+            db.execute(f"DELETE FROM session WHERE session_id = ? AND NOT {KEPT}", (session_id, now))
             inserted = db.execute(
                 "INSERT INTO session (session_id, status, request, created_at_s, updated_at_s, expires_at_s)"
                 " VALUES (?, 'running', ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -174,7 +147,7 @@ class SqliteSessionStore:
 
         def work(db: sqlite3.Connection) -> SessionPage:
             rows = db.execute(
-                f"SELECT {_COLUMNS} FROM session WHERE (created_at_s, session_id) < (?, ?) AND {_KEPT}"
+                f"SELECT {_COLUMNS} FROM session WHERE (created_at_s, session_id) < (?, ?) AND {KEPT}"
                 " AND (? IS NULL OR status = ?) AND substr(session_id, 1, instr(session_id, ?)) = ?"
                 " ORDER BY created_at_s DESC, session_id DESC LIMIT ?",
                 (*before, time.time(), status, status, SCOPE_END, scope, page_size + 1),
@@ -234,21 +207,14 @@ class SqliteSessionStore:
 
     async def _prune(self) -> None:
         now = time.time()
-        if now - self._pruned_at_s >= self._prune_every_s:
-            self._pruned_at_s = now
-            self._ids.mark()
-            self._ids.replace(await self._file.run(lambda db: self._delete_old(db, now)))
-
-    def _delete_old(self, db: sqlite3.Connection, now: float) -> Sequence[str]:
-        """Prune; returns the ids before it, since what is deleted here is there again if the commit fails."""
-        ids = _stored_ids(db)
-        db.execute(f"DELETE FROM session WHERE NOT {_KEPT}", (now,))
-        db.execute(
-            "DELETE FROM session WHERE session_id IN (SELECT session_id FROM session WHERE status != 'running'"
-            " ORDER BY created_at_s DESC, session_id DESC LIMIT -1 OFFSET ?)",
-            (self._most,),
-        )
-        return ids
+        if now - self._pruned_at_s < self._prune_every_s:
+            return
+        self._pruned_at_s = now
+        self._ids.mark()
+        # Read before: also where nothing can be deleted, on a full disk, ids that were never written are let go.
+        self._ids.replace(await self._file.run(stored_ids, writes=False))
+        while await self._file.run(lambda db: delete_old(db, now, self._most, _PRUNED_AT_ONCE)):
+            pass
 
     async def _keep(self) -> None:
         """Prune, and make up for what could not be written, also while no question comes."""
@@ -265,17 +231,13 @@ class SqliteSessionStore:
                 _LOG.exception("the sessions could not be tidied")
 
 
-def _stored_ids(db: sqlite3.Connection) -> Sequence[str]:
-    return [session_id for (session_id,) in db.execute("SELECT session_id FROM session")]
-
-
 def _unknown(session_id: str) -> NotFoundError:
     return NotFoundError(f"session_id {shown_id(session_id)!r} is not known here")
 
 
 def _read(db: sqlite3.Connection, session_id: str) -> SessionRecord:
     row = db.execute(
-        f"SELECT {_COLUMNS} FROM session WHERE session_id = ? AND {_KEPT}", (session_id, time.time())
+        f"SELECT {_COLUMNS} FROM session WHERE session_id = ? AND {KEPT}", (session_id, time.time())
     ).fetchone()
     if row is None:
         raise _unknown(session_id)

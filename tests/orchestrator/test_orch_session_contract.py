@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from orchestrator.session_sqlite import SqliteSessionStore
 
 REQUEST = orchestrator_pb2.AskRequest(question="What is E2?", session_id="s1", seed=7)
 HOUR_S = 3600.0
+PATIENCE_S = 20.0
 
 
 class Opener:
@@ -59,6 +61,14 @@ def step(index: int, text: str = "find") -> session_pb2.RecordedStep:
         finished=orchestrator_pb2.StepFinished(index=index, progress_after=index / 10),
         searches=[orchestrator_pb2.PassagesEvent(step=index, subquery=types_pb2.Subquery(text=text))],
     )
+
+
+async def listed_without(store: SessionStore, name: str) -> list[str]:
+    """The ids that are listed, newest first, once that one is no longer among them."""
+    async with asyncio.timeout(PATIENCE_S):
+        while name in (ids := [record.session_id for record in (await store.list(10, "", None)).sessions]):
+            await asyncio.sleep(0.01)
+    return ids
 
 
 async def test_a_session_is_read_back_as_it_was_recorded(store: SessionStore) -> None:
@@ -192,10 +202,7 @@ async def test_of_more_sessions_than_are_kept_the_oldest_go_but_never_a_running_
     await first.close()
     capped = await opener.open(most=2)
     await capped.resume("running")
-    # Pruned before it is written itself.
-    await capped.begin("new", REQUEST)
-    kept = [record.session_id for record in (await capped.list(10, "", None)).sessions]
-    assert kept == ["new", "young", "middle", "running"]
+    assert await listed_without(capped, "old") == ["young", "middle", "running"]
     await capped.close()
 
 
@@ -211,14 +218,27 @@ async def test_a_finished_session_stays_as_it_ended(store: SessionStore) -> None
 
 async def test_running_sessions_are_kept_besides_as_many_others_as_are_kept(opener: Opener) -> None:
     first = await opener.open()
-    for name in ("old", "middle", "young"):
+    for name in ("oldest", "old", "middle", "young"):
         await first.begin(name, REQUEST)
         await first.interrupt(name)
     await first.close()
     capped = await opener.open(most=2)
-    # Both are newer than what is kept, and neither takes a place of it; the second is written after pruning.
-    await capped.resume("young")
-    await capped.begin("new", REQUEST)
-    kept = [record.session_id for record in (await capped.list(10, "", None)).sessions]
-    assert kept == ["new", "young", "middle", "old"]
+    # Both are newer than what is kept, and neither takes a place of it.
+    await asyncio.gather(capped.resume("young"), capped.begin("new", REQUEST))
+    assert await listed_without(capped, "oldest") == ["new", "young", "middle", "old"]
+    await capped.close()
+
+
+async def test_a_question_that_begins_does_not_wait_for_pruning(opener: Opener) -> None:
+    names = [f"s{n}" for n in range(5)]
+    first = await opener.open()
+    for name in names:
+        await first.begin(name, REQUEST)
+        await first.interrupt(name)
+    await first.close()
+    capped = await opener.open(most=2)
+    # Both right after the start, when a pruning is due: what is listed behind the new one is all that there was.
+    _, page = await asyncio.gather(capped.begin("new", REQUEST), capped.list(10, "", None))
+    assert {record.session_id for record in page.sessions} >= set(names)
+    assert await listed_without(capped, "s2") == ["new", "s4", "s3"]
     await capped.close()

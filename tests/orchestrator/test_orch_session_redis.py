@@ -174,14 +174,26 @@ async def test_a_finished_session_expires_and_leaves_no_key_behind(server: Redis
         with pytest.raises(NotFoundError):
             await _until(store, SessionStatus.FAILED)
     assert (await store.list(5, "", None)).sessions == []
-    later = RedisSessionStore(server.url, 0.05)
+    later = RedisSessionStore(server.url, 0.05, lease_s=0.6)
     await later.open()
-    await later.begin("s2", REQUEST)
     admin = SessionServer(server.url, 0)
-    assert [name for name, _ in await admin.newest("{argo}:created", "+inf", 0, 10)] == ["s2"]
+    async with asyncio.timeout(PATIENCE_S):
+        while await admin.newest("{argo}:created", "+inf", 0, 10):
+            await asyncio.sleep(0.01)
     assert await admin.newest("{argo}:expiry", "+inf", 0, 10) == []
     await admin.close()
     await _close(store, later)
+
+
+async def test_pruning_says_whether_there_may_be_more(server: RedisProcess) -> None:
+    admin = SessionServer(server.url, 0)
+    for n in range(5):
+        await admin.run(scripts.BEGIN, "{p}", f"s{n}", "me", f"run-{n}", 1000, HOUR_S, b"")
+        await admin.run(scripts.SETTLE, "{p}", f"s{n}", "me", f"run-{n}", 1000, HOUR_S, "finished")
+    # Four go, two at once; the third look finds none.
+    assert [await admin.run(scripts.PRUNE, "{p}", 1, 2) for _ in range(3)] == [1, 1, 0]
+    assert [name for name, _ in await admin.newest("{p}:created", "+inf", 0, 10)] == ["s4"]
+    await admin.close()
 
 
 async def test_a_script_whose_reply_was_lost_can_be_sent_again(server: RedisProcess) -> None:
