@@ -29,12 +29,18 @@ class Replicas:
         """Spreads calls over those that are SERVING."""
         self.each = [self.together]
         """One for each address that the target lists, whatever its health."""
+        self.serving = [self.together]
+        """One for each address that the target lists, which fails its calls at once while it is not SERVING."""
         if is_replicated(target):
+            listed = addresses(target)
             self.each = [
-                Caller(channel(address, tls, by_health=False), address, telemetry, token)
-                for address in addresses(target)
+                Caller(channel(address, tls, by_health=False), address, telemetry, token) for address in listed
             ]
+            if len(listed) > 1:
+                self.serving = [
+                    Caller(channel(address, tls, one_of=listed), address, telemetry, token) for address in listed
+                ]
 
     async def close(self) -> None:
         """Close every channel; running calls are cancelled."""
-        await asyncio.gather(*(caller.close() for caller in {self.together, *self.each}))
+        await asyncio.gather(*(caller.close() for caller in {self.together, *self.each, *self.serving}))

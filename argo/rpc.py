@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 import grpc
@@ -73,26 +73,28 @@ _MAKERS: Final = {
 """By whether requests and replies are streams."""
 
 
-_REPLICA_RETRIES: Final = {"maxTokens": 1000, "tokenRatio": 1}
-"""A replica that dies fails all of its calls at once, as many as an orchestrator has under way, and each of them is to
-be tried on another; half of the tokens may be spent so before gRPC stops trying."""
+_REPLICA_RETRIES: Final = {"maxTokens": 80, "tokenRatio": 1}
+"""Half of the tokens may be spent before gRPC stops trying: 1.2 attempts a call for 200 calls to replicas that are all
+ill. An orchestrator towards a list of replicas has its own budget instead (:mod:`orchestrator.lane`)."""
 _SINGLE_RETRIES: Final = {"maxTokens": 20, "tokenRatio": 0.1}
 """One that has no other beside it is seldom back within the backoff: ten failed attempts, and each is tried once only
 until a hundred calls have succeeded."""
 
 
-def _service_config(*, by_health: bool) -> str:
+def _service_config(*, by_health: bool, repeats: bool) -> str:
     # Ask, ResumeSession and DeleteSession are not repeated for the caller: a question may have begun.
     names: list[dict[str, str]] = [{"service": name} for name in _RETRIED_SERVICES]
     names += [{"service": "argo.v1.OrchestratorService", "method": m} for m in _RETRIED_ORCHESTRATOR_METHODS]
     # A replica that is NOT_SERVING gets no call. Where there is no other, it gets them all: a service whose engine is
     # ill still answers by its own fallback, which is better than none.
     health = {"healthCheckConfig": {"serviceName": ""}} if by_health else {}
+    balanced = {"loadBalancingConfig": [{"round_robin": {}}], **health}
+    if not repeats:
+        return json.dumps(balanced)
     return json.dumps(
         {
-            "loadBalancingConfig": [{"round_robin": {}}],
+            **balanced,
             "retryThrottling": _REPLICA_RETRIES if by_health else _SINGLE_RETRIES,
-            **health,
             "methodConfig": [
                 {
                     "name": names,
@@ -109,14 +111,15 @@ def _service_config(*, by_health: bool) -> str:
     )
 
 
-def channel_options(*, by_health: bool = False) -> list[tuple[str, int | str]]:
+def channel_options(*, by_health: bool = False, repeats: bool = True) -> list[tuple[str, int | str]]:
     """Options of every client channel; sizes are those of :mod:`argo.limits`.
 
     Args:
         by_health: Call only replicas that are SERVING.
+        repeats: Whether gRPC makes a call once more that ends with UNAVAILABLE.
     """
     return [
-        ("grpc.service_config", _service_config(by_health=by_health)),
+        ("grpc.service_config", _service_config(by_health=by_health, repeats=repeats)),
         ("grpc.enable_retries", 1),
         ("grpc.max_send_message_length", limits.REQUEST_BYTES),
         ("grpc.max_receive_message_length", limits.REPLY_BYTES),
@@ -154,18 +157,21 @@ def server_options(connection_age_s: float | None = None) -> list[tuple[str, int
     ]
 
 
-def channel(target: str, tls: TlsFiles | None = None, *, by_health: bool | None = None) -> grpc.aio.Channel:
+def channel(
+    target: str, tls: TlsFiles | None = None, *, by_health: bool | None = None, one_of: Sequence[str] = ()
+) -> grpc.aio.Channel:
     """Open a channel; it connects on first use and reconnects by itself.
 
     Args:
         target: Checked by :func:`argo.target.check_target`; calls go round all that it stands for.
         tls: PEM files; None for a connection in the clear.
         by_health: Call only replicas that are SERVING; None for where the target may stand for several.
+        one_of: The list that the target is of; it is called while it is SERVING, and its caller repeats on another.
     """
-    by_health = is_replicated(target) if by_health is None else by_health
-    options: list[tuple[str, Any]] = [*channel_options(by_health=by_health)]
+    by_health = (bool(one_of) or is_replicated(target)) if by_health is None else by_health
+    options: list[tuple[str, Any]] = [*channel_options(by_health=by_health, repeats=not one_of)]
     if tls is not None:
-        if len(listed := addresses(target)) > 1:
+        if len(listed := one_of or addresses(target)) > 1:
             # gRPC would verify the list itself as a name; each in it is to show a certificate for the first address.
             options.append(("grpc.default_authority", listed[0]))
         name = grpc_name(target)

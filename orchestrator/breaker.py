@@ -1,4 +1,4 @@
-"""A circuit breaker towards one service: what fails again and again is not waited for by every question.
+"""A circuit breaker towards one service or a replica of it: what fails again and again is not waited for every time.
 
 Closed, it only counts. After so many failures in a row it opens: calls fail at once, so that the degradation ladder's
 next rung is taken without waiting for a deadline. When it has been open for a while, one call is let through (half
@@ -99,11 +99,21 @@ class Breaker:
             if probe:
                 self._probing = False
 
+    def lets(self) -> bool:
+        """Whether a call would be let through now."""
+        if self.state is BreakerState.CLOSED:
+            return True
+        return not self._probing and (self.state is BreakerState.HALF_OPEN or self._due())
+
+    def _due(self) -> bool:
+        """Whether an open one has been open for long enough."""
+        return self._clock() >= self._opened_at + self._open_s or self._back()
+
     def _enter(self) -> bool:
         """Whether the call is the one that tells if the service is back."""
         if self.state is BreakerState.CLOSED:
             return False
-        if self.state is BreakerState.OPEN and (self._clock() >= self._opened_at + self._open_s or self._back()):
+        if self.state is BreakerState.OPEN and self._due():
             self.state = BreakerState.HALF_OPEN
         if self.state is BreakerState.OPEN or self._probing:
             raise BreakerOpenError(f"the {self.service} failed {self._most} times in a row and is not called for now")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from argo import limits
@@ -119,11 +119,11 @@ class BreakerMetrics:
 
     Args:
         metrics: Of this process.
-        breakers: Towards each service.
+        breakers: Towards the replicas of each service.
     """
 
-    def __init__(self, metrics: Metrics, breakers: Iterable[Breaker]) -> None:
-        self._breakers = tuple(breakers)
+    def __init__(self, metrics: Metrics, breakers: Mapping[str, Sequence[Breaker]]) -> None:
+        self._breakers = breakers
         metrics.collect(self.read)
 
     def read(self) -> Iterable[Metric]:
@@ -133,9 +133,10 @@ class BreakerMetrics:
         state, opened = names.BREAKER_STATE, names.BREAKER_OPENED
         gauge = GaugeMetricFamily(state.name, state.help, labels=state.labels)
         counter = CounterMetricFamily(opened.name, opened.help, labels=opened.labels)
-        for breaker in self._breakers:
-            gauge.add_metric((breaker.service,), breaker.state.value)
-            counter.add_metric((breaker.service,), breaker.opened)
+        for service, breakers in self._breakers.items():
+            # A service is called as long as one of its replicas is.
+            gauge.add_metric((service,), min(breaker.state.value for breaker in breakers))
+            counter.add_metric((service,), sum(breaker.opened for breaker in breakers))
         return [gauge, counter]
 
 

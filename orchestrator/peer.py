@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -35,9 +34,9 @@ from argo.v1 import (
 )
 from orchestrator.breaker import Breaker
 from orchestrator.hedge import Hedge
+from orchestrator.lane import Lane, Lanes
 from orchestrator.lateness import Lateness
 from orchestrator.metric import BreakerMetrics, HedgeMetrics
-from orchestrator.repeat import RepeatBudget
 from orchestrator.settings import OrchestratorSettings
 
 __all__ = ["FATAL", "HopLog", "Peers"]
@@ -56,7 +55,11 @@ class _Timed(Protocol):
         """Where the call's time went inside the service."""
 
 
-_R = TypeVar("_R", bound=_Timed)
+_STUBS: Final[dict[str, Callable[[Any], Any]]] = {
+    "decomposer": decomposer_pb2_grpc.DecomposerServiceStub,
+    "retriever": retriever_pb2_grpc.RetrieverServiceStub,
+    "synthesizer": synthesizer_pb2_grpc.SynthesizerServiceStub,
+}
 
 
 class HopLog:
@@ -108,25 +111,24 @@ class Peers:
         """How late the synthesizer's answers are."""
         tls = settings.peer_tls()
         token = None if settings.peer_token is None else settings.peer_token.get_secret_value()
-        self._replicas = {
-            name: Replicas(check_target(f"{name}_target", target), telemetry, tls=tls, token=token)
+        self._lanes = {
+            name: Lanes(
+                name,
+                Replicas(check_target(f"{name}_target", target), telemetry, tls=tls, token=token),
+                settings.breaker_failures,
+                settings.breaker_open_s,
+            )
             for name, target in (
                 ("decomposer", settings.decomposer_target),
                 ("retriever", settings.retriever_target),
                 ("synthesizer", settings.synthesizer_target),
             )
         }
-        self._decomposer = self._replicas["decomposer"].together
-        self._retriever = self._replicas["retriever"].together
-        self._synthesizer = self._replicas["synthesizer"].together
-        self.breakers = {
-            name: Breaker(
-                name, settings.breaker_failures, settings.breaker_open_s, connected=replicas.together.is_connected
-            )
-            for name, replicas in self._replicas.items()
+        self.breakers = {name: [lane.breaker for lane in lanes.each] for name, lanes in self._lanes.items()}
+        """Towards each service: one for each address of a list, one for all that a name stands for."""
+        self._stubs = {
+            lane: _STUBS[name](lane.caller.channel) for name, lanes in self._lanes.items() for lane in lanes.each
         }
-        """Towards each service."""
-        self._repeats = {name: RepeatBudget() for name in self._replicas}
         hedges = (
             is_replicated(settings.retriever_target) if settings.hedge_searches is None else settings.hedge_searches
         )
@@ -135,10 +137,7 @@ class Peers:
             count = HedgeMetrics(telemetry.metrics).count if telemetry.metrics is not None else _uncounted
             self._hedge = Hedge(settings.hedge_share, count)
         if telemetry.metrics is not None:
-            BreakerMetrics(telemetry.metrics, self.breakers.values())
-        self._decomposer_stub = decomposer_pb2_grpc.DecomposerServiceStub(self._decomposer.channel)
-        self._retriever_stub = retriever_pb2_grpc.RetrieverServiceStub(self._retriever.channel)
-        self._synthesizer_stub = synthesizer_pb2_grpc.SynthesizerServiceStub(self._synthesizer.channel)
+            BreakerMetrics(telemetry.metrics, self.breakers)
 
     @property
     def hedges(self) -> bool:
@@ -147,33 +146,35 @@ class Peers:
 
     async def close(self) -> None:
         """Close the channels."""
-        for replicas in self._replicas.values():
-            await replicas.close()
+        for lanes in self._lanes.values():
+            await lanes.replicas.close()
 
     async def plan_foci(
         self, request: decomposer_pb2.PlanFociRequest, timeout_s: float, hops: HopLog
     ) -> decomposer_pb2.PlanFociResponse:
         """Plan the question. Raises the ArgoError of the status that came back, as do the calls below."""
-        stub = self._decomposer_stub.PlanFoci
-        return await self._logged(self._decomposer, "decomposer", "PlanFoci", stub, request, timeout_s, hops, 0)
+        reply: decomposer_pb2.PlanFociResponse = await self._logged(
+            "decomposer", "PlanFoci", request, timeout_s, hops, 0
+        )
+        return reply
 
     async def generate_subquery(
         self, request: decomposer_pb2.GenerateSubqueryRequest, timeout_s: float, hops: HopLog, step: int
     ) -> decomposer_pb2.GenerateSubqueryResponse:
         """Word one subquery."""
-        stub = self._decomposer_stub.GenerateSubquery
-        return await self._logged(
-            self._decomposer, "decomposer", "GenerateSubquery", stub, request, timeout_s, hops, step
+        reply: decomposer_pb2.GenerateSubqueryResponse = await self._logged(
+            "decomposer", "GenerateSubquery", request, timeout_s, hops, step
         )
+        return reply
 
     async def search(
         self, request: retriever_pb2.SearchRequest, timeout_s: float, hops: HopLog, step: int
     ) -> retriever_pb2.SearchResponse:
         """Search the documents; a second time, with the next replica, where the first is late and hedging is on."""
-        stub = self._retriever_stub.Search
 
         async def send(left_s: float) -> retriever_pb2.SearchResponse:
-            return await self._logged(self._retriever, "retriever", "Search", stub, request, left_s, hops, step)
+            reply: retriever_pb2.SearchResponse = await self._logged("retriever", "Search", request, left_s, hops, step)
+            return reply
 
         return await (send(timeout_s) if self._hedge is None else self._hedge.call(send, timeout_s))
 
@@ -181,20 +182,32 @@ class Peers:
         self, request: synthesizer_pb2.ReasonRequest, timeout_s: float, hops: HopLog, step: int
     ) -> synthesizer_pb2.ReasonResponse:
         """Write a note."""
-        stub = self._synthesizer_stub.Reason
-        return await self._logged(self._synthesizer, "synthesizer", "Reason", stub, request, timeout_s, hops, step)
+        reply: synthesizer_pb2.ReasonResponse = await self._logged(
+            "synthesizer", "Reason", request, timeout_s, hops, step
+        )
+        return reply
 
     async def synthesize(
         self, request: synthesizer_pb2.SynthesizeRequest, timeout_s: float, hops: HopLog
     ) -> AsyncIterator[synthesizer_pb2.SynthesizeEvent]:
         """Stream the answer; the last event holds it whole."""
+
+        def send(lane: Lane, left_s: float) -> AsyncGenerator[synthesizer_pb2.SynthesizeEvent, None]:
+            return self._written(lane, request, left_s, hops)
+
+        async for event in self._lanes["synthesizer"].stream(send, timeout_s):
+            yield event
+
+    async def _written(
+        self, lane: Lane, request: synthesizer_pb2.SynthesizeRequest, timeout_s: float, hops: HopLog
+    ) -> AsyncGenerator[synthesizer_pb2.SynthesizeEvent, None]:
         start_s = hops.now_s()
         timing: types_pb2.Timing | None = None
         error_name = ""
         try:
-            with self.breakers["synthesizer"].call(timeout_s):
-                async for event in self._synthesizer.stream(
-                    "argo.v1.SynthesizerService/Synthesize", self._synthesizer_stub.Synthesize, request, timeout_s
+            with lane.breaker.call(timeout_s):
+                async for event in lane.caller.stream(
+                    "argo.v1.SynthesizerService/Synthesize", self._stubs[lane].Synthesize, request, timeout_s
                 ):
                     if event.HasField("answer"):
                         timing = event.answer.timing
@@ -211,78 +224,51 @@ class Peers:
             hops.add("synthesizer", "Synthesize", 0, start_s, timing, error_name)
 
     async def _logged(
-        self,
-        caller: Caller,
-        service: str,
-        name: str,
-        stub: Callable[..., Awaitable[_R]],
-        request: Message,
-        timeout_s: float,
-        hops: HopLog,
-        step: int,
-    ) -> _R:
-        """Make a call that changes nothing; once more where its connection broke and gRPC could not."""
-        once = functools.partial(self._once, caller, service, name, stub, request, hops, step)
-        start_s = hops.now_s()
-        try:
-            reply = await once(timeout_s)
-        except UnavailableError as error:
-            left_s = timeout_s - (hops.now_s() - start_s)
-            if not error.connection_lost or left_s <= 0 or not self._repeats[service].take():
-                raise
-            reply = await once(left_s)
-        self._repeats[service].earn()
-        return reply
+        self, service: str, name: str, request: Message, timeout_s: float, hops: HopLog, step: int
+    ) -> Any:
+        """Make a call that changes nothing, and record each attempt at it."""
 
-    async def _once(
-        self,
-        caller: Caller,
-        service: str,
-        name: str,
-        stub: Callable[..., Awaitable[_R]],
-        request: Message,
-        hops: HopLog,
-        step: int,
-        timeout_s: float,
-    ) -> _R:
-        start_s = hops.now_s()
-        try:
-            with self.breakers[service].call(timeout_s):
-                reply = await caller.unary(f"{_full_name(service)}/{name}", stub, request, timeout_s)
-        except ArgoError as error:
-            hops.add(service, name, step, start_s, None, error.code.name)
-            raise
-        except asyncio.CancelledError:
-            hops.add(service, name, step, start_s, None, "CANCELLED")
-            raise
-        hops.add(service, name, step, start_s, reply.timing)
-        return reply
+        async def send(lane: Lane, left_s: float) -> _Timed:
+            stub: Callable[..., Awaitable[_Timed]] = getattr(self._stubs[lane], name)
+            start_s = hops.now_s()
+            try:
+                with lane.breaker.call(left_s):
+                    reply = await lane.caller.unary(f"{_full_name(service)}/{name}", stub, request, left_s)
+            except ArgoError as error:
+                hops.add(service, name, step, start_s, None, error.code.name)
+                raise
+            except asyncio.CancelledError:
+                hops.add(service, name, step, start_s, None, "CANCELLED")
+                raise
+            hops.add(service, name, step, start_s, reply.timing)
+            return reply
+
+        return await self._lanes[service].unary(send, timeout_s)
+
+    async def _info(self, service: str, timeout_s: float) -> types_pb2.ServiceInfo:
+        caller = self._lanes[service].replicas.together
+        stub = _STUBS[service](caller.channel).GetInfo
+        info: types_pb2.ServiceInfo = await caller.unary(
+            f"{_full_name(service)}/GetInfo", stub, types_pb2.GetInfoRequest(), timeout_s
+        )
+        return info
 
     async def decomposer_info(self, timeout_s: float) -> types_pb2.ServiceInfo:
         """What the decomposer is; says how fast its language model is, where one runs."""
-        return await self._decomposer.unary(
-            "argo.v1.DecomposerService/GetInfo", self._decomposer_stub.GetInfo, types_pb2.GetInfoRequest(), timeout_s
-        )
+        return await self._info("decomposer", timeout_s)
 
     async def synthesizer_info(self, timeout_s: float) -> types_pb2.ServiceInfo:
         """What the synthesizer is; says whether a language model runs, and how fast."""
-        return await self._synthesizer.unary(
-            "argo.v1.SynthesizerService/GetInfo", self._synthesizer_stub.GetInfo, types_pb2.GetInfoRequest(), timeout_s
-        )
+        return await self._info("synthesizer", timeout_s)
 
     async def describe(self) -> list[orchestrator_pb2.PeerInfo]:
         """Health and self-description of each replica; one that cannot be reached is listed as UNREACHABLE."""
-        stubs: dict[str, Any] = {
-            "decomposer": decomposer_pb2_grpc.DecomposerServiceStub,
-            "retriever": retriever_pb2_grpc.RetrieverServiceStub,
-            "synthesizer": synthesizer_pb2_grpc.SynthesizerServiceStub,
-        }
         return list(
             await asyncio.gather(
                 *(
-                    _describe(name, caller, stubs[name](caller.channel).GetInfo, self.breakers[name])
-                    for name, replicas in self._replicas.items()
-                    for caller in replicas.each
+                    _describe(name, caller, _STUBS[name](caller.channel).GetInfo, lane.breaker)
+                    for name, lanes in self._lanes.items()
+                    for caller, lane in zip(lanes.replicas.each, lanes.each, strict=True)
                 )
             )
         )

@@ -11,13 +11,27 @@ __all__ = ["RepeatBudget"]
 
 _MOST: Final = 10.0
 _EARNED: Final = 0.1
+_MOST_REPLICAS: Final = 40.0
+"""A fifth of the 200 calls that a busy orchestrator may make at once."""
 
 
 class RepeatBudget:
-    """Of the calls to one service; full at first."""
+    """Of the calls to one service; full at first.
 
-    def __init__(self) -> None:
-        self._left = _MOST
+    Args:
+        most: Calls that may be made once more with none that succeeds.
+        earned: What each that succeeds adds.
+    """
+
+    def __init__(self, most: float = _MOST, earned: float = _EARNED) -> None:
+        self._most = most
+        self._earned = earned
+        self._left = most
+
+    @classmethod
+    def of_replicas(cls) -> RepeatBudget:
+        """Towards several: as long as half of the calls succeed, the other half may be made on another replica."""
+        return cls(_MOST_REPLICAS, 1.0)
 
     def take(self) -> bool:
         """Whether one call may be made once more."""
@@ -28,4 +42,4 @@ class RepeatBudget:
 
     def earn(self) -> None:
         """A call succeeded."""
-        self._left = min(_MOST, self._left + _EARNED)
+        self._left = min(self._most, self._left + self._earned)

@@ -20,12 +20,14 @@ from replica_process import Replica
 from argo.client import Client
 from argo.errors import InvalidArgumentError, UnavailableError
 from argo.replica import Replicas
+from argo.rpc import Caller
 from argo.server import RunningServer, start
 from argo.settings import ServerSettings
 from argo.target import addresses, check_target, grpc_name, is_replicated
 from argo.telemetry import Telemetry
 from argo.tls import TlsFiles
 from argo.v1 import decomposer_pb2, decomposer_pb2_grpc, synthesizer_pb2, synthesizer_pb2_grpc
+from orchestrator.lane import Lane, Lanes
 
 PATIENCE_S = 20.0
 _HELD = 250
@@ -38,14 +40,13 @@ class Calls:
 
     def __init__(self, *ports: int, tls: TlsFiles | None = None) -> None:
         self.replicas = Replicas(check_target("target", ",".join(f"127.0.0.1:{port}" for port in ports)), tls=tls)
-        self._plan: Any = decomposer_pb2_grpc.DecomposerServiceStub(self.replicas.together.channel)
         self._write: Any = synthesizer_pb2_grpc.SynthesizerServiceStub(self.replicas.together.channel)
 
-    async def plan(self, timeout_s: float = PATIENCE_S) -> str:
+    async def plan(self, timeout_s: float = PATIENCE_S, by: Caller | None = None) -> str:
         request = decomposer_pb2.PlanFociRequest(question="q")
-        reply = await self.replicas.together.unary(
-            "argo.v1.DecomposerService/PlanFoci", self._plan.PlanFoci, request, timeout_s
-        )
+        caller = by or self.replicas.together
+        stub: Any = decomposer_pb2_grpc.DecomposerServiceStub(caller.channel)
+        reply = await caller.unary("argo.v1.DecomposerService/PlanFoci", stub.PlanFoci, request, timeout_s)
         return str(reply.foci[0].text)
 
     async def write(self, question: str) -> AsyncIterator[str]:
@@ -176,9 +177,13 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
 async def test_every_call_that_a_killed_replica_had_under_way_is_answered_by_another() -> None:
     async with victim() as (process, port), serving("survivor") as [server], Calls(port, server.port) as calls:
         asked: list[asyncio.Task[str]] = []
+        lanes = Lanes("decomposer", calls.replicas, failures=5, open_s=1)
+
+        async def send(lane: Lane, left_s: float) -> str:
+            return await calls.plan(left_s, lane.caller)
 
         async def many_are_held() -> bool:
-            asked.append(asyncio.create_task(calls.plan()))
+            asked.append(asyncio.create_task(lanes.unary(send, PATIENCE_S)))
             return len(asked) % 50 == 0 and await _calls_of(calls, 0) >= _HELD
 
         await _until(many_are_held)

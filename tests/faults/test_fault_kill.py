@@ -156,6 +156,9 @@ async def _lose_peer(stack: Stack, service: str, fault: Fault) -> Seen:
         for stage, many in ended.items():
             for asked in many:
                 _check_outcome(service, stage, asked, alone=number == 1, in_time=not fault.budget_ms)
+        if number > 1:
+            whole = Counter(asked.outcome == "answered" for many in ended.values() for asked in many)
+            assert whole[True] >= whole[False], told(ended)
     check_logs(stack)
     return Seen(ended, str(checked))
 

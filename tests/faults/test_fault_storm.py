@@ -22,8 +22,11 @@ from faulting_proxy import FaultingProxy, Way
 from argo.client import Client
 from argo.errors import UnavailableError
 from argo.rpc import Caller, channel
+from argo.telemetry import Telemetry
 from argo.v1 import decomposer_pb2, decomposer_pb2_grpc
 from deploy.roster import DECOMPOSER, ORCHESTRATOR, RETRIEVER, SYNTHESIZER
+from orchestrator.peer import HopLog, Peers
+from orchestrator.settings import OrchestratorSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,23 +46,33 @@ async def net(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Network
 
 
 class Dead(grpc.GenericRpcHandler):
-    """A backend that is reached and answers UNAVAILABLE, and counts what reaches it."""
+    """A backend that is reached and answers UNAVAILABLE, and counts what reaches it.
 
-    def __init__(self) -> None:
+    Args:
+        well: It answers with an empty reply instead.
+    """
+
+    def __init__(self, *, well: bool = False) -> None:
+        self.well = well
         self.attempts: Counter[str] = Counter()
         self.target = ""
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
-        async def refuse(request: bytes, context: Any) -> None:
+        async def refuse(request: bytes, context: Any) -> bytes:
             self.attempts[details.method.rpartition("/")[2]] += 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "dead")
+            if not self.well:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "dead")
+            return b""
 
+        if not details.method.startswith("/argo."):
+            # A server without health checks counts as SERVING.
+            return None
         return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 @contextlib.asynccontextmanager
-async def dead() -> AsyncIterator[Dead]:
-    backend, server = Dead(), grpc.aio.server()
+async def dead(*, well: bool = False) -> AsyncIterator[Dead]:
+    backend, server = Dead(well=well), grpc.aio.server()
     server.add_generic_rpc_handlers((backend,))
     backend.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
@@ -91,6 +104,63 @@ async def test_a_channel_makes_no_storm(at_once: int, observed: Observed) -> Non
     observed(f"{attempts} attempts for {REQUESTS} calls")
     # More than the calls, or nothing was retried and the bound says nothing.
     assert REQUESTS < attempts <= MOST * REQUESTS
+
+
+@pytest.mark.parametrize("at_once", [1, 20, REQUESTS])
+@pytest.mark.case(
+    GROUP,
+    "retry storm on two replicas, both dead, {at_once} at once",
+    injected=f"both answer UNAVAILABLE to {REQUESTS} calls of an orchestrator, whose breakers never open",
+    expected=f"at most {MOST} attempts a call",
+)
+async def test_two_dead_replicas_make_no_storm(at_once: int, observed: Observed) -> None:
+    async with dead() as one, dead() as other:
+        outcomes = await planned(at_once, one, other)
+    attempts = one.attempts["PlanFoci"] + other.attempts["PlanFoci"]
+    observed(f"{attempts} attempts for {REQUESTS} calls, {outcomes['UNAVAILABLE']} of them failed")
+    assert outcomes == {"UNAVAILABLE": REQUESTS}
+    assert REQUESTS < attempts <= MOST * REQUESTS
+
+
+@pytest.mark.parametrize("at_once", [1, 20])
+@pytest.mark.parametrize(("what", "failures"), [("closed", 1_000), ("as they are", 5)])
+@pytest.mark.case(
+    GROUP,
+    "one of two replicas dead, {at_once} at once, breakers {what}",
+    injected=f"one answers UNAVAILABLE to {REQUESTS} calls of an orchestrator, the other is well",
+    expected="no call fails: each that meets the dead one is made again on the other; with breakers, few meet it",
+)
+async def test_one_dead_replica_of_two_costs_no_answer(
+    at_once: int, what: str, failures: int, observed: Observed
+) -> None:
+    async with dead() as one, dead(well=True) as other:
+        outcomes = await planned(at_once, one, other, failures=failures)
+    in_vain = one.attempts["PlanFoci"]
+    observed(f"{outcomes['OK']} of {REQUESTS} answered, {in_vain} attempts in vain")
+    assert outcomes == {"OK": REQUESTS}
+    assert other.attempts["PlanFoci"] == REQUESTS
+    # Every other call would meet it; a breaker that opens leaves those under way, and one each second.
+    assert 0 < in_vain <= (REQUESTS if failures > REQUESTS else MOST * REQUESTS - REQUESTS)
+
+
+async def planned(at_once: int, *backends: Dead, failures: int = 1_000) -> Counter[str]:
+    """How as many calls as are made here over an orchestrator's channels end."""
+    targets = ",".join(backend.target for backend in backends)
+    settings = OrchestratorSettings(decomposer_target=targets, breaker_failures=failures)
+    peers, limit = Peers(settings, Telemetry(None)), asyncio.Semaphore(at_once)
+
+    async def call() -> str:
+        async with limit:
+            try:
+                await peers.plan_foci(decomposer_pb2.PlanFociRequest(question="q"), 60, HopLog(0.0))
+            except UnavailableError as error:
+                return error.code.name
+            return "OK"
+
+    try:
+        return Counter(await asyncio.gather(*(call() for _ in range(REQUESTS))))
+    finally:
+        await peers.close()
 
 
 async def asked(stack: Stack, client: Client) -> Counter[str]:

@@ -152,13 +152,13 @@ async def test_a_service_that_was_started_anew_is_called_without_waiting_for_the
     await peers.stop("decomposer")
     breakers = peers.service._peers.breakers if peers.service else {}
     async with asyncio.timeout(PATIENCE_S):
-        while breakers["decomposer"].state is not OPEN:
+        while breakers["decomposer"][0].state is not OPEN:
             assert (await peers.answer(QUESTION)).degradations
     await peers.start_peer("decomposer", port)
     async with asyncio.timeout(PATIENCE_S):
         while (await peers.answer(QUESTION)).degradations:
             await asyncio.sleep(0.01)
-    assert breakers["decomposer"].state is CLOSED
+    assert breakers["decomposer"][0].state is CLOSED
 
 
 async def test_a_frozen_decomposer_is_waited_for_by_the_first_questions_alone(peers: Stack) -> None:
