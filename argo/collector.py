@@ -20,6 +20,7 @@ _LIBRARY: Final = logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.expo
 _TIMEOUT_S: Final = 2
 """For one batch, with the library's own retries."""
 _TELL_EVERY_S: Final = 60.0
+_UNTOLD: Final = "no reason given"
 
 
 class _Heard(logging.Filter):
@@ -28,7 +29,9 @@ class _Heard(logging.Filter):
     It writes two long lines for each batch, all day long.
     """
 
-    status = "no reason given"
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = _UNTOLD
 
     def filter(self, record: logging.LogRecord) -> bool:
         """False, having looked."""
@@ -62,6 +65,8 @@ class CollectorExporter(SpanExporter):
         """Send a batch; once :meth:`end` was called, the first one that fails is the last that is tried."""
         if self._gave_up:
             return SpanExportResult.FAILURE
+        # What an earlier batch failed for says nothing of this one.
+        self._heard.status = _UNTOLD
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
             self._taken()

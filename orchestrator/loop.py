@@ -250,7 +250,8 @@ class QuestionLoop:
                 self._note_losses(state, result, index)
             else:
                 result = await runner.reason(index, foci[0])
-                self._engine_full = result.fault == ResourceExhaustedError.code.name
+            # Only until the next step: after a search in between the engine may have room again.
+            self._engine_full = kind is ActionKind.REASON and result.fault == ResourceExhaustedError.code.name
             record = self._finish_step(state, policy.solved.tracker, started, result, kind, started_s)
             self._recorder.step(record)
             span.set_attributes(

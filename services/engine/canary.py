@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Final, cast
@@ -44,7 +45,7 @@ class WatchedModel:
         self.stall = Stall()
         """Whether it is asked for anything but its canary; :class:`Canary` says."""
         self.last_sign_at = time.monotonic()
-        """time.monotonic() when anything last came of a generation."""
+        """time.monotonic() when anything last came of a generation, or a full engine refused its canary."""
 
     @property
     def name(self) -> str:
@@ -191,7 +192,7 @@ class Canary:
             await asyncio.gather(singing, return_exceptions=True)
 
     async def _sing(self, set_serving: Callable[[bool], Awaitable[None]]) -> None:
-        serving = True
+        serving, before = True, math.inf
         if self._metrics is not None:
             self._metrics.serving(True)
         while True:
@@ -199,14 +200,18 @@ class Canary:
             if serving and silent_s < self._interval_s:
                 await asyncio.sleep(self._interval_s - silent_s)
                 continue
-            answered = await self._answered()
+            # What came since the last one was lost will do in the place of another.
+            answered = not serving and self._model.last_sign_at > before
+            if not answered:
+                before = self._model.last_sign_at
+                answered = await self._answered(before)
             if self._metrics is not None:
                 self._metrics.serving(answered)
                 if not answered:
                     self._metrics.canary_failed()
             if not answered and not serving:
                 # One that is lost may stand behind a long prompt; after a second nobody is to wait on.
-                self._model.stall.give_up()
+                self._model.stall.give_up(self._model.last_sign_at, self._timeout_s)
             self._model.stall.is_on = not answered
             if answered != serving:
                 serving = answered
@@ -220,18 +225,20 @@ class Canary:
             if not serving:
                 await asyncio.sleep(min(self._interval_s, 1.0))
 
-    async def _answered(self) -> bool:
-        """Whether a token came in time, be it the canary's or another's."""
-        before = self._model.last_sign_at
+    async def _answered(self, before: float) -> bool:
+        """Whether a token came in time, be it the canary's or another's; `before` is when the last one did."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 await finished(self._model, _REQUEST)
+        except EngineDeadError:
+            raise
+        except ResourceExhaustedError:
+            # Whoever says that he is busy is not hung; what he is busy with must not end for it.
+            self._model.last_sign_at = time.monotonic()
         except TimeoutError:
             # A busy engine may keep the canary waiting while it answers others.
             return self._model.last_sign_at > before
-        except EngineDeadError:
-            raise
         except ArgoError as error:
             _LOG.warning("the canary failed: %s", error.code.name)
-            return False
+            return self._model.last_sign_at > before
         return True

@@ -7,6 +7,7 @@ for its deadline, a minute and more, for a fallback that could have been had at 
 from __future__ import annotations
 
 import asyncio
+import time
 from types import TracebackType
 
 from services.engine.port import EngineStalledError
@@ -19,11 +20,17 @@ class Wait:
 
     As :func:`asyncio.timeout` does it, by cancelling the task that waits; without a timer, since a token is waited for
     thousands of times a second.
+
+    Args:
+        patience_s: Seconds in which its first token may not come though the engine is well.
     """
 
-    __slots__ = ("_cancelling", "_given_up", "_task")
+    __slots__ = ("_cancelling", "_given_up", "_task", "began_at", "patience_s")
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = 0.0) -> None:
+        self.began_at = time.monotonic()
+        """time.monotonic() when the generation was admitted."""
+        self.patience_s = patience_s
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._given_up = False
@@ -59,15 +66,23 @@ class Stall:
         """While it is, no generation is begun."""
         self._waits: set[Wait] = set()
 
-    def admit(self) -> Wait:
+    @property
+    def patience_s(self) -> float:
+        """Seconds for which an engine that is well may give nothing: one prompt holds up the others."""
+        return max((wait.patience_s for wait in self._waits), default=0.0)
+
+    def admit(self, patience_s: float = 0.0) -> Wait:
         """Count a generation in; :meth:`leave` counts it out.
+
+        Args:
+            patience_s: Seconds in which its first token may not come though the engine is well.
 
         Raises:
             EngineStalledError: The engine is stalled.
         """
         if self.is_on:
             raise EngineStalledError("the engine gives no tokens; it is asked again once it answers its canary")
-        wait = Wait()
+        wait = Wait(patience_s)
         self._waits.add(wait)
         return wait
 
@@ -75,7 +90,14 @@ class Stall:
         """Count a generation out."""
         self._waits.discard(wait)
 
-    def give_up(self) -> None:
-        """Let go of every generation that waits, with an EngineStalledError."""
+    def give_up(self, heard_at: float, least_s: float) -> None:
+        """Let go, with an EngineStalledError, of every generation that waits and has waited long enough.
+
+        Args:
+            heard_at: time.monotonic() when the engine last gave anything.
+            least_s: Seconds that each is given at the least, from then or from its own beginning.
+        """
+        enough_s = max(least_s, self.patience_s)
         for wait in tuple(self._waits):
-            wait.give_up()
+            if time.monotonic() - max(heard_at, wait.began_at) >= enough_s:
+                wait.give_up()

@@ -11,7 +11,7 @@ from typing import Final
 
 from argo.errors import DeadlineExceededError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
 from argo.v1 import types_pb2
-from services.engine.port import EngineDeadError, Generated, GenerationRequest, Message, Sampling
+from services.engine.port import EngineDeadError, EngineStalledError, Generated, GenerationRequest, Message, Sampling
 from services.engine.profile import RoleSampling
 from services.engine.served import ServedModel
 from services.synthesizer.answer_cache import AnswerCache
@@ -123,13 +123,17 @@ class ModelEngine:
         Raises:
             UnavailableError: The model failed.
             DeadlineExceededError: Its time was up before a word of the note.
-            ResourceExhaustedError: The engine takes no more for now.
+            ResourceExhaustedError: The engine takes no more for now, or gives nothing.
         """
         deadline = Deadline(time_limit_s, self._rules.time_margin_s)
         most = self._evidence_tokens(self._rules.note_tokens, [question, *options, focus.text])
         fitting = fit_texts(passages, most, self._count_tokens)
         asked = note_messages(question, options, focus, fitting, self._model.special_tokens)
-        written = await self._served.whole(self._note_request(asked, deadline.left_s()))
+        try:
+            written = await self._served.whole(self._note_request(asked, deadline.left_s()))
+        except EngineStalledError as error:
+            # Not UNAVAILABLE, for the reason given below: without its model the service still answers.
+            raise ResourceExhaustedError(str(error)) from error
         work = Work().plus(written)
         # Numbers of this prompt's passages mean nothing in the prompt that the note goes into.
         text = " ".join(CitationStream(()).feed(without_controls(written.text)).split())

@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 
+import grpc
 import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -23,9 +24,13 @@ class Scripted(SpanExporter):
     def __init__(self) -> None:
         self.result = OK
         self.batches = 0
+        self.status: grpc.StatusCode | None = None
+        """Told of each batch as the library tells it."""
 
     def export(self, spans: object) -> SpanExportResult:
         self.batches += 1
+        if self.status is not None:
+            logging.getLogger("opentelemetry.exporter.otlp.proto.grpc.exporter").error("failed: %s", self.status)
         return self.result
 
 
@@ -61,6 +66,18 @@ def test_what_is_not_taken_is_told_once_a_minute_and_its_end_once(caplog: pytest
         f"{begin} spans again: 12 were dropped",
         f"{begin} no spans (no reason given): 3 were dropped, answers are unaffected",
     ]
+    watched.exporter.shutdown()
+
+
+def test_a_failure_is_told_with_its_own_cause_and_not_an_earlier_ones(caplog: pytest.LogCaptureFixture) -> None:
+    watched = Watched()
+    watched.inner.status = grpc.StatusCode.UNAVAILABLE
+    watched.export(FAILED)
+    watched.inner.status = None
+    watched.export(OK)
+    watched.export(FAILED)
+    told = [record.getMessage() for record in caplog.records if "takes no spans" in record.getMessage()]
+    assert ["(UNAVAILABLE)" in told[0], "(no reason given)" in told[1], len(told)] == [True, True, 2]
     watched.exporter.shutdown()
 
 

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from fake_model import FakeModel
 
-from argo.errors import UnavailableError
+from argo.errors import ArgoError, ResourceExhaustedError, UnavailableError
 from services.engine.canary import Canary, WatchedModel
 from services.engine.port import EngineDeadError, EngineStalledError, Generated, GenerationRequest, Message, Sampling
 from services.engine.warm_up import finished
@@ -69,7 +69,7 @@ async def test_a_reader_that_is_busy_with_what_it_has_is_not_let_go(inner: FakeM
     model = WatchedModel(inner)
     async with contextlib.aclosing(cast("AsyncGenerator[str | Generated, None]", model.generate(_REQUEST))) as parts:
         assert await anext(parts) == "two "
-        model.stall.give_up()
+        model.stall.give_up(model.last_sign_at, 0.0)
         assert await anext(parts) == "words"
 
 
@@ -80,7 +80,7 @@ async def test_a_reader_that_is_cancelled_as_it_is_let_go_is_cancelled(inner: Fa
     async with asyncio.timeout(5):
         while not inner.unfinished:
             await asyncio.sleep(0)
-        model.stall.give_up()
+        model.stall.give_up(model.last_sign_at, 0.0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -93,6 +93,56 @@ async def test_an_engine_that_fails_its_canary_is_not_serving(inner: FakeModel) 
         assert await asyncio.wait_for(health.get(), 5) is False
         inner.failure = None
         assert await asyncio.wait_for(health.get(), 5) is True
+
+
+class _Streaming(FakeModel):
+    """Refuses its canaries, and streams words after a prefill that two canaries fall into."""
+
+    def __init__(self, refusal: ArgoError) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[str | Generated]:
+        self.requests.append(request)
+        if request.kind == "canary":
+            raise self.refusal
+        await asyncio.sleep(0.1)
+        for _ in range(30):
+            await asyncio.sleep(0.01)
+            yield "word "
+        yield Generated("", "stop", completion_tokens=30)
+
+
+async def test_a_server_that_takes_no_more_is_alive_and_is_asked_at_the_interval() -> None:
+    inner = _Streaming(ResourceExhaustedError("status 429"))
+    model = WatchedModel(inner)
+    began = time.monotonic()
+    async with _watching(model, interval_s=0.05, timeout_s=0.1) as health:
+        assert (await finished(model, _REQUEST)).completion_tokens == 30
+        async with asyncio.timeout(5):
+            while len(inner.requests) < 5:
+                await asyncio.sleep(0.005)
+        assert health.empty()
+        asked = sum(request.kind == "canary" for request in inner.requests)
+        assert asked <= (time.monotonic() - began) / 0.05
+
+
+async def test_an_answer_whose_tokens_flow_is_not_given_up_for_canaries_that_fail() -> None:
+    model = WatchedModel(_Streaming(UnavailableError("status 503")))
+    async with _watching(model, interval_s=0.06, timeout_s=0.1) as health:
+        answer = asyncio.create_task(finished(model, _REQUEST))
+        assert await asyncio.wait_for(health.get(), 5) is False
+        # A token of the answer is heard in the place of a canary.
+        assert await asyncio.wait_for(health.get(), 5) is True
+        assert not answer.done()
+        assert (await asyncio.wait_for(answer, 5)).completion_tokens == 30
+
+
+async def test_a_generation_has_its_full_time_though_canaries_fail_at_once() -> None:
+    model = WatchedModel(_Streaming(UnavailableError("status 503")))
+    # Four canaries fail in the tenth of a second that the first word takes.
+    async with _watching(model, interval_s=0.02, timeout_s=5):
+        assert (await finished(model, _REQUEST)).completion_tokens == 30
 
 
 async def test_no_canary_sings_while_real_tokens_flow(inner: FakeModel) -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from synth_model_fake import FakeModel, engine, prompt
 
-from argo.errors import DeadlineExceededError, UnavailableError
-from services.engine.port import EngineDeadError
+from argo.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
+from services.engine.port import EngineDeadError, EngineStalledError
 from services.synthesizer.engine import Focus
 
 _FOCUS = Focus("f2", "Layers of the O-DU")
@@ -57,6 +57,12 @@ async def test_a_note_that_cannot_be_had_is_an_error_of_its_own() -> None:
         await engine(FakeModel([""], finish_reason="time")).reason(*_ASKED, 0.5)
     with pytest.raises(EngineDeadError):
         await engine(FakeModel(["RLC.", EngineDeadError("gone")])).reason(*_ASKED)
+
+
+async def test_a_note_of_a_stalled_engine_is_no_failure_of_the_service() -> None:
+    # UNAVAILABLE would be tried again, and would open the breaker before extractive answers that could be had.
+    with pytest.raises(ResourceExhaustedError, match="gives no tokens"):
+        await engine(FakeModel([EngineStalledError("the engine gives no tokens")])).reason(*_ASKED)
 
 
 async def test_the_time_limit_goes_to_the_engine_less_a_margin() -> None:
