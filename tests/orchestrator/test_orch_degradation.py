@@ -393,6 +393,25 @@ async def test_a_note_that_was_refused_is_not_asked_for_again_at_once(peers: Sta
     assert answer.end_reason == orchestrator_pb2.END_REASON_DEGRADED
 
 
+async def test_a_refused_note_is_asked_for_again_after_a_search_that_came_between(peers: Stack) -> None:
+    await with_model(peers)
+    peers.decomposer.foci = foci("alpha", "beta")
+    peers.retriever.found["find alpha"] = [passage("p", relevance=0.9, foci={"f1": 0.9})]
+
+    async def full() -> None:
+        raise FULL
+
+    peers.synthesizer.on_reason = full
+    # The seed draws a note, a search, a note and the end.
+    events = await peers.ask(QUESTION, strategy="random", seed=95, budget_ms=0)
+    assert [types_pb2.Action.Name(event.step_started.action) for event in events if event.HasField("step_started")] == [
+        "ACTION_REASON",
+        "ACTION_RETRIEVE",
+        "ACTION_REASON",
+    ]
+    assert events[-1].answer.end_reason == orchestrator_pb2.END_REASON_POLICY
+
+
 async def test_a_full_engine_does_not_open_the_breaker(peers: Stack) -> None:
     await peers.start_orchestrator(breaker_failures=1)
     peers.synthesizer.fail["Synthesize"] = grpc.StatusCode.RESOURCE_EXHAUSTED
