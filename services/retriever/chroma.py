@@ -215,20 +215,21 @@ class EmbeddedChromaStore(ChromaStore):
     def __init__(self, folder: IndexFolder, connect: Callable[[], tuple[Any, Any]]) -> None:
         self._folder = folder
         self._connect = connect
-        self._gate = Gate()
         self._is_spent = False
         self._is_closed = False
         with folder.using(_FAULTS_AT_START):
             self._client, collection = connect()
         super().__init__(collection)
+        self._busy = f"collection {self._name!r} is being opened again"
+        self._gate = Gate(self._busy)
 
     @contextlib.contextmanager
     def _calling(self, *, wait: bool = True) -> Iterator[None]:
         if wait and self._is_spent:
             self._renew()
-        with self._folder.using(_FAULTS, wait=wait), self._gate.inside():
+        with self._folder.using(_FAULTS, wait=wait), self._gate.inside(wait=wait):
             if self._is_closed:
-                raise UnavailableError(f"collection {self._name!r} is being opened again")
+                raise UnavailableError(self._busy)
             try:
                 yield
             except _FAULTS:

@@ -6,21 +6,37 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from argo.errors import UnavailableError
+
 __all__ = ["Gate"]
 
 
 class Gate:
-    """Keeps whoever changes a thing and those that use it apart; users do not wait for each other."""
+    """Keeps whoever changes a thing and those that use it apart; users do not wait for each other.
 
-    def __init__(self) -> None:
+    Args:
+        busy: What to tell those that would not wait for the change.
+    """
+
+    def __init__(self, busy: str) -> None:
+        self._busy = busy
         self._inside = 0
         self._closed = False
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def inside(self) -> Iterator[None]:
-        """Be one of many; waits while somebody is alone."""
+    def inside(self, *, wait: bool = True) -> Iterator[None]:
+        """Be one of many; waits while somebody is alone.
+
+        Args:
+            wait: Whether to wait for that.
+
+        Raises:
+            UnavailableError: Somebody is alone, or about to be, and it was not to wait.
+        """
         with self._changed:
+            if self._closed and not wait:
+                raise UnavailableError(self._busy)
             self._changed.wait_for(lambda: not self._closed)
             self._inside += 1
         try:

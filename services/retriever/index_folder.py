@@ -51,6 +51,8 @@ _FLOCK: Final = "@hhqqi4x"
 _CODE: Final = re.compile(r"\(code: (\d+)\)")
 _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB = 5, 6, 8, 10, 11, 13, 14, 26
 """SQLite's kinds of errors: https://www.sqlite.org/rescode.html."""
+_CORRUPTION: Final = re.compile(r"(?i)malformed|corrupt|not a database|(load|read)ing hnsw")
+"""What Chroma says, where it gives no code, of files that it cannot read."""
 _MOVED: Final = 1032
 """The database is no longer where it was opened."""
 
@@ -80,7 +82,13 @@ def index_fault(path: Path, error: Exception, *, serving: bool = True) -> ArgoEr
         return NotReadyError(f"{where} cannot be written: {error}; see to its disk and to who may write there")
     if kind in (_BUSY, _LOCKED):
         return UnavailableError(f"{where}: {DATABASE} is locked by another program; end that, or wait")
-    return damaged(path, str(error))
+    if kind in (_CORRUPT, _NOTADB) or (not kind and _CORRUPTION.search(str(error))):
+        return damaged(path, str(error))
+    # The advice for damage costs the whole index, and is not given on a guess.
+    return NotReadyError(
+        f"{where} cannot be used: {error}; start the retriever again, and if that does not help put a backup in its "
+        "place"
+    )
 
 
 def room_bytes(count: int, dimension: int, text_bytes: int) -> int:

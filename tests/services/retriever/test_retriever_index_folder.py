@@ -8,8 +8,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from retriever_document import A1, E2, document
@@ -158,6 +160,36 @@ def test_a_database_locked_by_another_program_is_told_with_its_process(folder: P
     assert {one.source for one in opened(folder).list_documents()} == {"a1.md", "e2.md", "new.md"}
 
 
+def test_a_search_does_not_wait_for_a_client_that_is_being_made_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = HashingEmbedder()
+    opening, let_go = threading.Event(), threading.Event()
+    store = open_embedded(folder, "argo", embedder)
+    connect = store._connect
+
+    def slowly() -> tuple[Any, Any]:
+        opening.set()
+        assert let_go.wait(60)
+        return connect()
+
+    monkeypatch.setattr(store, "_connect", slowly)
+    monkeypatch.setattr(store, "_is_spent", True)
+    vectors = embedder.embed_queries(["service models of E2"])
+    writer = threading.Thread(target=store.ids)
+    writer.start()
+    try:
+        assert opening.wait(60)
+        # Were it to wait, it would wait for good: the writer is let go only after it.
+        with pytest.raises(UnavailableError, match="collection 'argo' is being opened again"):
+            store.nearest(vectors, 1)
+    finally:
+        let_go.set()
+        writer.join(60)
+    assert store.nearest(vectors, 1)[0][0]
+    store.close()
+
+
 def test_a_write_that_failed_is_made_up_for_by_the_next_one(folder: Path) -> None:
     retriever = opened(folder)
     # SQLite's own word for a full disk, from the file itself: no page may be added.
@@ -187,6 +219,7 @@ def test_a_write_that_failed_is_made_up_for_by_the_next_one(folder: Path) -> Non
 _DYING = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 from services.retriever.chroma import open_embedded
 from services.retriever.embedder.hashing import HashingEmbedder
 open_embedded(Path(sys.argv[1]), "argo", HashingEmbedder())
@@ -217,6 +250,11 @@ def test_a_start_that_died_while_opening_is_told_to_the_next(folder: Path, caplo
         ("(code: 11) database disk image is malformed", NotReadyError, "is damaged"),
         ("(code: 26) file is not a database", NotReadyError, "is damaged"),
         ("Error loading hnsw index", NotReadyError, "is damaged"),
+        ("(code: 779) database disk image is malformed", NotReadyError, "is damaged"),
+        # The whole index is not to be given up for what may be no damage at all.
+        ("(code: 1) no such table: embeddings", NotReadyError, "cannot be used: error returned from database"),
+        ("(code: 19) UNIQUE constraint failed", NotReadyError, "start the retriever again, and if that does not help"),
+        ("Collection [0b9e] does not exist", NotReadyError, "cannot be used: error returned from database"),
     ],
 )
 def test_each_fault_of_the_files_says_what_to_do(tmp_path: Path, said: str, kind: type[Exception], told: str) -> None:
