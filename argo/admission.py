@@ -41,8 +41,17 @@ class OccupancyMean:
         self.mean_s: float | None = None
 
     def add(self, held_s: float) -> None:
-        """Take in a stay that has ended."""
+        """Take in a stay that has ended by itself."""
         self.mean_s = held_s if self.mean_s is None else self.mean_s + _WEIGHT * (held_s - self.mean_s)
+
+    def add_cut(self, held_s: float) -> None:
+        """Take in a stay that was cut short, by its caller or by a fault.
+
+        It says nothing of how long one takes, but that it may take longer than that: callers who give up before any
+        stay ends would otherwise keep the mean of a better hour. Before any has ended it says nothing.
+        """
+        if self.mean_s is not None and held_s > self.mean_s:
+            self.add(held_s)
 
 
 class Admission:
@@ -82,6 +91,8 @@ class Admission:
     async def place(self, start_by: float) -> AsyncIterator[float]:
         """Hold a place; waits for one where all are taken.
 
+        How long it was held enters the mean where the body ends by itself. A body that raises has been cut short.
+
         Args:
             start_by: time.perf_counter() at which the shortest answer must have begun.
 
@@ -101,8 +112,12 @@ class Admission:
         began_at = time.perf_counter()
         try:
             yield began_at - arrived_at
-        finally:
+        except BaseException:
+            self._held.add_cut(time.perf_counter() - began_at)
+            raise
+        else:
             self._held.add(time.perf_counter() - began_at)
+        finally:
             self._leave()
 
     def _wait_s(self, ahead: int) -> float | None:

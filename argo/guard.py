@@ -109,8 +109,14 @@ class Guard:
 _KEYS: Final = frozenset({"authorization", TENANT_KEY})
 
 
-def forwarded_tenant(context: grpc.aio.ServicerContext[Any, Any]) -> Identity | None:
-    """For whom a call was made, on a server that asks nobody who it is; None where the call does not say."""
+def forwarded_tenant(context: grpc.aio.ServicerContext[Any, Any], method: str) -> Identity | None:
+    """For whom a call was made, on a server that asks nobody who it is; None where the call does not say.
+
+    Nor does it say so of a method that is not for services: whoever may only ask speaks for nobody else, and is not to
+    make up tenants as he likes.
+    """
+    if Role.SERVICE not in ROLES.get(method, ()):
+        return None
     for key, value in context.invocation_metadata() or ():
         if key == TENANT_KEY:
             return Identity("", str(value))

@@ -463,7 +463,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     def _admit(self, context: grpc.aio.ServicerContext[Any, Any], method: str) -> None:
         """Let the caller in, and note who it is; raises where it may not."""
-        identity = forwarded_tenant(context) if self._guard is None else self._guard.admit(context, method)
+        guard = self._guard
+        identity = forwarded_tenant(context, method) if guard is None else guard.admit(context, method)
         if identity is not None:
             set_identity(identity)
 

@@ -20,7 +20,6 @@ from argo.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
-    ResourceExhaustedError,
 )
 from argo.telemetry import Telemetry
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, types_pb2
@@ -31,7 +30,7 @@ from orchestrator.peer import Peers
 from orchestrator.policy_upkeep import PolicyUpkeep
 from orchestrator.policy_view import policy_reply, report_request
 from orchestrator.question import Question, accept
-from orchestrator.session import SessionStore, StoreError
+from orchestrator.session import SessionStore
 from orchestrator.session_view import list_reply, list_status, repeat, session_reply
 from orchestrator.settings import OrchestratorSettings
 from orchestrator.tenant import TenantQuota
@@ -88,37 +87,21 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         """Answer a question, or repeat what is recorded under its session id."""
         question = self._accept(request, context)
         await self._upkeep.looked.wait()
-        try:
-            self._check_runs(question)
-        except ArgoError:
-            # What was asked before is repeated whatever has changed since; only a new question needs to run.
-            if (recorded := await self._recorded(request, question)) is None:
-                raise
+        # What was asked before is repeated whatever has changed since, and costs no place and no share: whoever lost an
+        # answer gets it however full it is here, and of a store that takes nothing new. Only a new question must run.
+        if (recorded := await self._recorded(request, question)) is not None:
             yield recorded
             return
+        self._check_runs(question)
         accepted = orchestrator_pb2.AskRequest()
         accepted.CopyFrom(request)
         accepted.session_id = question.session_id
         latest = question.start_by(self._shortest_s(question) + self._reduced_search_s(request))
-        async with contextlib.AsyncExitStack() as held:
-            try:
-                reduced = await held.enter_async_context(self._admitted(latest, allow_reduced=request.allow_reduced))
-            except ResourceExhaustedError:
-                # What is recorded costs no place: whoever lost an answer gets it however full it is here.
-                if (recorded := await self._recorded(request, question)) is None:
-                    raise
-                yield recorded
-                return
+        async with self._admitted(latest, allow_reduced=request.allow_reduced) as reduced:
             begun = self._store.begin(question.session_id, accepted)
-            try:
-                existing = await self._claim(question.session_id, begun, lambda record: record is None)
-            except StoreError:
-                # A store that takes nothing new may still be read.
-                if (recorded := await self._recorded(request, question)) is None:
-                    raise
-                yield recorded
-                return
+            existing = await self._claim(question.session_id, begun, lambda record: record is None)
             if existing is not None:
+                # Begun by another call while this one waited for its place.
                 yield repeat(existing, question)
                 return
             asked = question.as_reduced() if reduced else question

@@ -26,7 +26,7 @@ _PRUNE_EVERY_S: Final = 60.0
 _LOOK_EVERY_S: Final = 0.5
 """Between two looks at whether something is to be pruned or made up for; a full disk may have room again."""
 _PRUNED_AT_ONCE: Final = 50
-"""Whatever else is to be written or read has its turn after so many; each takes its pages out of the file one by one."""
+"""Whatever else is to be written or read has its turn after so many; each is taken out of the file page by page."""
 _COLUMNS: Final = (
     "session_id, status, request, plan, answer, error_code, error_message, created_at_s, updated_at_s,"
     " expires_at_s, resumed, (SELECT count(*) FROM step WHERE step.session_id = session.session_id)"

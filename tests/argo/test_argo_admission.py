@@ -107,6 +107,35 @@ async def test_the_mean_moves_by_a_tenth_of_the_difference() -> None:
     assert measured(2.0, 4.0).mean_s == pytest.approx(2.2)
 
 
+def test_a_stay_that_was_cut_short_only_ever_raises_the_mean() -> None:
+    mean = measured(2.0)
+    for held_s in (0.0, 1.0, 2.0):
+        mean.add_cut(held_s)
+    assert mean.mean_s == 2.0
+    # Whoever gives up after 4 s would have taken longer still.
+    mean.add_cut(4.0)
+    assert mean.mean_s == pytest.approx(2.2)
+    unmeasured = OccupancyMean()
+    unmeasured.add_cut(4.0)
+    assert unmeasured.mean_s is None
+
+
+async def test_stays_that_fail_or_are_cancelled_at_once_leave_the_mean_alone() -> None:
+    mean = measured(2.0)
+    admission = Admission(1, 0, mean)
+    for _ in range(40):
+        with pytest.raises(RuntimeError):
+            async with admission.place(time.perf_counter() + 60):
+                raise RuntimeError("the store is full")
+        async with taken(admission) as holder:
+            holder.task.cancel()
+            await asyncio.wait({holder.task})
+    assert (admission.running, mean.mean_s) == (0, 2.0)
+    async with admission.place(time.perf_counter() + 60):
+        pass
+    assert mean.mean_s == pytest.approx(1.8, abs=0.05)
+
+
 async def test_one_whose_turn_would_come_too_late_is_not_let_wait_for_it() -> None:
     # One place, held for 2 s. One waits with 5 s to go: whoever comes behind it is begun in 4 s, before it in 2 s.
     admission = Admission(1, 9, measured(2.0))

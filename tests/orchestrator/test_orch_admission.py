@@ -52,6 +52,27 @@ async def test_what_is_recorded_is_repeated_although_nobody_more_may_ask(peers: 
     await running
 
 
+async def test_a_repeat_takes_no_place_and_waits_for_none_where_others_wait(peers: Stack) -> None:
+    metrics = Metrics("orchestrator")
+    await peers.start_orchestrator(Telemetry(None, metrics=metrics), max_running=1, max_queued=4)
+    answered = (await peers.ask(QUESTION, session_id="first"))[-1]
+    held = asyncio.Event()
+    peers.synthesizer.on_synthesize = held.wait
+    running = asyncio.create_task(peers.ask(QUESTION, session_id="running"))
+    await peers.synthesizer.wait_for("Synthesize", 2)
+    waiting = asyncio.create_task(peers.ask(QUESTION, session_id="waiting"))
+    await _until_gauge(metrics, "argo_questions_queued", 1)
+    # With a place it would wait for as long as the others are held.
+    async with asyncio.timeout(PATIENCE_S / 2):
+        assert await peers.ask(QUESTION, session_id="first") == [answered]
+        async with refused(grpc.StatusCode.ALREADY_EXISTS):
+            await peers.ask(QUESTION, session_id="running")
+    assert not waiting.done()
+    held.set()
+    await asyncio.gather(running, waiting)
+    assert metrics.registry.get_sample_value("argo_question_queue_seconds_count") == 3
+
+
 async def test_a_question_whose_answer_no_longer_fits_is_not_begun(peers: Stack) -> None:
     await peers.start_orchestrator(max_running=1)
     held = asyncio.Event()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+from typing import NoReturn
 
 import grpc
 import pytest
 from scripted_stack import PATIENCE_S, Stack, foci, kinds, passage, refused
 
-from argo.errors import NotReadyError
+from argo.errors import NotFoundError, NotReadyError
 from argo.v1 import orchestrator_pb2
 from orchestrator.session_sqlite import SqliteSessionStore
 
@@ -356,7 +357,7 @@ async def test_a_caller_lost_while_asking_for_an_id_in_use_does_not_interrupt_it
     owner = asyncio.create_task(peers.ask(QUESTION, session_id="s1"))
     await peers.retriever.wait_for("Search", 3)
     entered, disk = asyncio.Event(), asyncio.Event()
-    begin = SqliteSessionStore.begin
+    begin, get = SqliteSessionStore.begin, SqliteSessionStore.get
 
     async def slow_begin(self: SqliteSessionStore, *args: object) -> object:
         record = await begin(self, *args)  # type: ignore[arg-type]
@@ -364,11 +365,16 @@ async def test_a_caller_lost_while_asking_for_an_id_in_use_does_not_interrupt_it
         await disk.wait()
         return record
 
+    async def get_before(self: SqliteSessionStore, session_id: str) -> NoReturn:
+        raise NotFoundError("the owner has not begun")
+
     monkeypatch.setattr(SqliteSessionStore, "begin", slow_begin)
+    monkeypatch.setattr(SqliteSessionStore, "get", get_before)
     before = len(asyncio.all_tasks())
     intruder = peers.call(QUESTION, session_id="s1")
     reader = asyncio.create_task(_read_all(intruder))
     await asyncio.wait_for(entered.wait(), PATIENCE_S)
+    monkeypatch.setattr(SqliteSessionStore, "get", get)
     intruder.cancel()
     await asyncio.wait({reader})
     disk.set()

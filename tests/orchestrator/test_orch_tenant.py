@@ -27,6 +27,12 @@ def act_as(tenant: str) -> None:
     set_identity(Identity("test", tenant))
 
 
+@pytest.fixture(autouse=True)
+def nobody() -> None:
+    """Who a test before acted as stays in the context of the runner."""
+    act_as("")
+
+
 async def test_equal_ids_of_two_tenants_are_two_sessions(opener: Opener) -> None:  # noqa: F811
     sessions = TenantSessions(await opener.open())
     for tenant in ("one", "two", ""):
@@ -170,3 +176,33 @@ async def test_a_tenant_over_its_share_is_refused_with_a_hint_and_another_is_not
     assert (await other)[-1].HasField("answer")
     await one.close()
     await two.close()
+
+
+async def test_a_repeat_takes_no_share_of_its_tenants_rate(peers: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.jsonl"
+    token, _ = create(file, "one", "one", [Role.ASK])
+    # Two questions, and the next after a quarter of an hour.
+    await peers.start_orchestrator(token_file=file, tenant_rate=0.001, tenant_burst=2)
+    caller = caller_of(peers, token)
+    answered = (await ask(caller, "What is E2?", "first"))[-1]
+    for _ in range(3):
+        assert await ask(caller, "What is E2?", "first") == [answered]
+    assert (await ask(caller, "What is E2?", "second"))[-1].HasField("answer")
+    with pytest.raises(ResourceExhaustedError, match="tenant one may ask"):
+        await ask(caller, "What is E2?", "third")
+    await caller.close()
+
+
+async def test_a_caller_that_nobody_recognises_cannot_name_a_tenant(peers: Stack) -> None:
+    await peers.start_orchestrator(tenant_rate=0.001, tenant_burst=1)
+    for name in ("one", "two", "one/more"):
+        call = peers.stub.Ask(
+            Request(question="What is E2?", session_id=f"of-{name[:3]}{len(name)}"),
+            timeout=PATIENCE_S,
+            metadata=(("argo-tenant", name),),
+        )
+        assert [event async for event in call][-1].HasField("answer")
+    # All are sessions of the only tenant that there is, and nobody behind is told of another.
+    listed = (await peers.stub.ListSessions(orchestrator_pb2.ListSessionsRequest(), timeout=PATIENCE_S)).sessions
+    assert [session.session_id for session in listed] == ["of-one8", "of-two3", "of-one3"]
+    assert [call.metadata.get("argo-tenant") for call in peers.decomposer.of("PlanFoci")] == [None] * 3
