@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import shutil
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -268,7 +270,7 @@ async def test_a_tenant_sees_nothing_of_another(edge: Edge, observed: Observed) 
 )
 async def test_certificates_rotate_without_a_dropped_call(edge: Edge, tmp_path: Path, observed: Observed) -> None:
     stack, seen, stop = edge.net.stack, Counter[str](), asyncio.Event()
-    before, after = make_copy(edge.folder, tmp_path / "before"), make(tmp_path / "after")
+    before, after = Path(shutil.copytree(edge.folder, tmp_path / "before")), make(tmp_path / "after")
     names = (*SERVICES, CLIENT)
 
     async def ask(client: Client) -> None:
@@ -293,8 +295,8 @@ async def test_certificates_rotate_without_a_dropped_call(edge: Edge, tmp_path: 
     async with stack.invariant() as checked, edge.client() as client, asyncio.TaskGroup() as group:
         askers = [group.create_task(ask(client)) for _ in range(3)]
         for step, change in steps.items():
-            await asyncio.to_thread(change)
-            await connected_anew(edge, step)
+            async with connected_anew(edge, step):
+                await asyncio.to_thread(change)
         stop.set()
         await asyncio.gather(*askers)
         async with edge.client(tls=client_tls(before, CLIENT)) as old:
@@ -305,20 +307,17 @@ async def test_certificates_rotate_without_a_dropped_call(edge: Edge, tmp_path: 
     observed(checked)
 
 
-def make_copy(folder: Path, to: Path) -> Path:
-    """What a folder of certificates holds now."""
-    for path in folder.rglob("*.*"):
-        copy = to / path.relative_to(folder)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    return to
-
-
-async def connected_anew(edge: Edge, step: str) -> None:
-    """Wait until every hop has made a connection since."""
+@contextlib.asynccontextmanager
+async def connected_anew(edge: Edge, step: str) -> AsyncIterator[None]:
+    """Change files inside; at the end, wait until every hop has made a connection with what they then hold."""
     counts = {name: edge.net[name].accepted for name in SERVICES}
+    yield
+    after, changed_at = {name: edge.net[name].accepted for name in SERVICES}, time.monotonic()
 
     async def all_hops() -> bool:
-        return all(edge.net[name].accepted > count for name, count in counts.items())
+        # A hop may look while files are still being written, and connect before the last of them is. What has looked
+        # twice since has seen them all.
+        since = counts if time.monotonic() - changed_at > 2 * LOOK_S else after
+        return all(edge.net[name].accepted > count for name, count in since.items())
 
     await until(all_hops, why=f"{step}: not every hop has connected anew")
