@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from fault_network import BEHIND, Network, network
 from fault_report import Observed
-from fault_stack import QUESTIONS, Asked, script
+from fault_stack import QUESTIONS, Asked, script, until
 from faulting_proxy import Way
 
 from argo.client import Client
@@ -103,19 +103,17 @@ async def test_a_partition_in_mid_answer_is_answered_without_a_second_try(net: N
         observed(told(asked))
         assert asked.outcome == "degraded: synthesizer"
         await net.heal()
-        await until_ended(net)
+
+        async def ended() -> bool:
+            return not await net.stack.unfinished(net.stack[SYNTHESIZER])
+
+        # It has heard that its caller is gone, and has let go of the generation.
+        await until(ended, SLACK * DEADLINE_S, why="the synthesizer goes on with a call that is gone")
         called = await net.stack[SYNTHESIZER].served("Synthesize") - before
         observed(f"Synthesize called {called} time")
         assert called == 1
         await healed(net, client, observed)
     observed(checked)
-
-
-async def until_ended(net: Network) -> None:
-    """Wait until the synthesizer has heard that its caller is gone, and has let go of the generation."""
-    async with asyncio.timeout(SLACK * DEADLINE_S):
-        while await net.stack.unfinished(net.stack[SYNTHESIZER]):
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.case(
