@@ -20,13 +20,16 @@ from services.engine.metric import EngineMetrics, GenerationMetrics
 from services.engine.port import EngineDeadError, Generated, GenerationRequest, LanguageModel, Message, Sampling
 from services.engine.prompt_canary import LeakGuard, PromptCanary
 from services.engine.stall import Stall, Wait
-from services.engine.warm_up import finished
+from services.engine.warm_up import FirstToken, finished
 
 __all__ = ["Canary", "WatchedModel"]
 
 _LOG = logging.getLogger(__name__)
 _DEATH_POLL_S: Final = 0.1
 """Between two looks at the core's process: a dead one must end the service within a second."""
+_PATIENCE: Final = 4.0
+"""Times the measured time of a first token for which an engine may be silent over a prompt. Chosen: other prompts may
+be computed along with it, and processors be shared."""
 _REQUEST: Final = GenerationRequest((Message("user", "ok"),), Sampling(max_tokens=1), kind=CANARY_KIND)
 
 
@@ -42,6 +45,7 @@ class WatchedModel:
         self._inner = model
         self._prompt_canary = prompt_canary
         self._metrics: GenerationMetrics | None = None
+        self._first_token: FirstToken | None = None
         self.stall = Stall()
         """Whether it is asked for anything but its canary; :class:`Canary` says."""
         self.last_sign_at = time.monotonic()
@@ -87,7 +91,7 @@ class WatchedModel:
             request, guard = self._prompt_canary.planted(request), LeakGuard(self._prompt_canary)
         wait: Wait | None = None
         try:
-            wait = Wait() if request.kind == CANARY_KIND else self.stall.admit()
+            wait = Wait() if request.kind == CANARY_KIND else self.stall.admit(self._patience_s(request))
             async with contextlib.aclosing(
                 cast("AsyncGenerator[str | Generated, None]", self._inner.generate(request))
             ) as parts:
@@ -133,6 +137,13 @@ class WatchedModel:
         """Count generations from now on."""
         self._metrics = metrics
 
+    def expect(self, first_token: FirstToken) -> None:
+        """Take an engine that is silent over a prompt for a slow one until several times that has passed."""
+        self._first_token = first_token
+
+    def _patience_s(self, request: GenerationRequest) -> float:
+        return 0.0 if self._first_token is None else _PATIENCE * self._first_token.expected_s(request)
+
     def count_tokens(self, text: str) -> int:
         """Tokens of a text."""
         return self._inner.count_tokens(text)
@@ -153,13 +164,14 @@ class WatchedModel:
 class Canary:
     """Asks an engine for one token whenever it has been silent, and sets the health of its service by the outcome.
 
-    When one gets no token, new generations are refused until one does. When the next gets none either, those that run
-    are given up.
+    When one gets no token, new generations are refused until one does, or until anything else is heard of the engine.
+    When the next gets none either, those that run are given up, unless their first tokens may take longer. An engine
+    that refuses it for being full is alive.
 
     Args:
         model: The engine.
         interval_s: Seconds of silence after which a token is asked for.
-        timeout_s: Seconds in which it must come.
+        timeout_s: Seconds in which it must come; more where the model has a prompt that may take more.
         metrics: Where its outcome is noted; None for nowhere.
     """
 
@@ -202,9 +214,10 @@ class Canary:
                 continue
             # What came since the last one was lost will do in the place of another.
             answered = not serving and self._model.last_sign_at > before
+            timeout_s = max(self._timeout_s, self._model.stall.patience_s)
             if not answered:
                 before = self._model.last_sign_at
-                answered = await self._answered(before)
+                answered = await self._answered(before, timeout_s)
             if self._metrics is not None:
                 self._metrics.serving(answered)
                 if not answered:
@@ -219,16 +232,16 @@ class Canary:
                     logging.INFO if serving else logging.ERROR,
                     "the engine %s within %g s",
                     "answers again" if serving else "gave no token",
-                    self._timeout_s,
+                    timeout_s,
                 )
                 await set_serving(serving)
             if not serving:
                 await asyncio.sleep(min(self._interval_s, 1.0))
 
-    async def _answered(self, before: float) -> bool:
+    async def _answered(self, before: float, timeout_s: float) -> bool:
         """Whether a token came in time, be it the canary's or another's; `before` is when the last one did."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 await finished(self._model, _REQUEST)
         except EngineDeadError:
             raise

@@ -15,7 +15,7 @@ from services.engine.port import Generated, GenerationRequest, GenerationTiming
 from services.engine.profile import load_profile
 from services.engine.running_pace import RunningPace
 from services.engine.settings import EngineSettings
-from services.engine.warm_up import Pace, finished, run_warm_up
+from services.engine.warm_up import Pace, finished, measure_first_token, run_warm_up
 
 __all__ = ["ServedModel", "timing_message"]
 
@@ -61,6 +61,7 @@ class ServedModel:
         self.max_model_len = described.max_model_len
         self._alone = await run_warm_up(self.model, requests, self._settings.expected_batch)
         self._running = RunningPace(self._alone)
+        self.model.expect(await measure_first_token(self.model, requests))
         # Not before: a warm-up fills the engine on purpose, and its pace says what can still be done in time.
         self._queue.bound(described.max_num_seqs, self._alone)
         if self._metrics is not None:

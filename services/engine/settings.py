@@ -75,7 +75,8 @@ class EngineSettings(ServerSettings):
 
     canary_timeout_s: float = Field(default=1.5, gt=0, le=60)
     """Seconds in which it must come; with the interval, the longest that a hung engine is called healthy. Generations
-    are refused until one comes again, and those that wait are given up when the next one does not come either."""
+    are refused until one comes again, and those that wait are given up when the next one does not come either. While a
+    prompt waits for its first token it is four times what that was measured to take, where that is more."""
 
     @field_validator("engine")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,11 +13,12 @@ from typing import Any, Final
 from argo.errors import UnavailableError
 from services.engine.port import Generated, GenerationRequest, LanguageModel
 
-__all__ = ["Pace", "all_at_once", "finished", "run_warm_up"]
+__all__ = ["FirstToken", "Pace", "all_at_once", "finished", "measure_first_token", "run_warm_up"]
 
 _LOG = logging.getLogger(__name__)
 _PACE_TOKENS: Final = 24
 _PACE_ROUNDS: Final = 3
+_FIRST_TOKEN_ROUNDS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,20 @@ class Pace:
         if seconds < self.ttft_s:
             return 0
         return 1 + int((seconds - self.ttft_s) / max(self.tpot_s, 1e-6))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """How long an engine with nothing else to do takes for the first token of a prompt that is in no cache."""
+
+    ttft_s: float
+    """Seconds, measured."""
+    characters: int
+    """Of the prompt that was measured."""
+
+    def expected_s(self, request: GenerationRequest) -> float:
+        """Seconds for another prompt: in proportion to its length where it is longer, and else what was measured."""
+        return self.ttft_s * max(1.0, _characters(request) / self.characters)
 
 
 async def finished(model: LanguageModel, request: GenerationRequest) -> Generated:
@@ -90,6 +106,34 @@ async def run_warm_up(model: LanguageModel, requests: Sequence[GenerationRequest
         pace.tpot_s * 1000,
     )
     return pace
+
+
+async def measure_first_token(model: LanguageModel, requests: Sequence[GenerationRequest]) -> FirstToken:
+    """Time the first token of a prompt that no cache holds; to be called after the warm-up.
+
+    Args:
+        model: A warm engine.
+        requests: One of each kind that the service sends; the longest that is free text is the one that is timed.
+
+    Raises:
+        ArgoError: See the port's generate.
+    """
+    longest = max((request for request in requests if not request.choices), key=_characters)
+    one = replace(longest.sampling, max_tokens=1, min_tokens=1, stop=(), ignore_eos=True)
+    rounds = []
+    for _ in range(_FIRST_TOKEN_ROUNDS):
+        first, *others = longest.messages
+        # Caches keep beginnings.
+        fresh = replace(first, content=f"{uuid.uuid4().hex} {first.content}")
+        began = time.perf_counter()
+        await finished(model, replace(longest, messages=(fresh, *others), sampling=one))
+        rounds.append(time.perf_counter() - began)
+    # Whatever else runs can only make it slower.
+    return FirstToken(min(rounds), _characters(longest))
+
+
+def _characters(request: GenerationRequest) -> int:
+    return max(1, sum(len(message.content) for message in request.messages))
 
 
 async def all_at_once(calls: Iterable[Coroutine[Any, Any, object]]) -> None:

@@ -122,7 +122,8 @@ async def test_a_caller_without_time_for_the_model_has_the_rules_word_it_unless_
 
 
 async def test_a_dead_engine_is_unavailable(serve: Serve) -> None:
-    warm_up = 2 + 2 + 3  # each kind of prompt, a batch of two, three rounds of the pace
+    # Each kind of prompt, a batch of two, three rounds of the pace, two first tokens.
+    warm_up = 2 + 2 + 3 + 2
     async with serve(_script(die_after=warm_up + 1)) as stub:
         assert (await stub.GenerateSubquery(_REQUEST)).subquery == _WORDED
         with pytest.raises(grpc.aio.AioRpcError) as caught:

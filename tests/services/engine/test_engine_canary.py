@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from fake_model import FakeModel
@@ -14,7 +16,9 @@ from fake_model import FakeModel
 from argo.errors import ArgoError, ResourceExhaustedError, UnavailableError
 from services.engine.canary import Canary, WatchedModel
 from services.engine.port import EngineDeadError, EngineStalledError, Generated, GenerationRequest, Message, Sampling
-from services.engine.warm_up import finished
+from services.engine.served import ServedModel
+from services.engine.settings import EngineSettings
+from services.engine.warm_up import FirstToken, finished
 
 _REQUEST = GenerationRequest((Message("user", "hello"),), Sampling(max_tokens=2), kind="answer")
 
@@ -143,6 +147,54 @@ async def test_a_generation_has_its_full_time_though_canaries_fail_at_once() -> 
     # Four canaries fail in the tenth of a second that the first word takes.
     async with _watching(model, interval_s=0.02, timeout_s=5):
         assert (await finished(model, _REQUEST)).completion_tokens == 30
+
+
+@pytest.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[ServedModel]:
+    """Computes one at a time, and its first token takes longer than two canaries are given."""
+    origin: dict[str, Any] = dict.fromkeys(("model", "hardware", "engine", "command"), "none")
+    origin |= {"recorded_on": "2026-01-31", "prompt_tokens": 1, "completion_tokens": 1}
+    points = [{"batch": 1, "ttft_s": 0.25, "tpot_s": 0.001}]
+    path = tmp_path / "script.json"
+    path.write_text(json.dumps({"origin": origin, "points": points, "max_num_seqs": 1}))
+    settings = {"canary_interval_s": 0.02, "canary_timeout_s": 0.05}
+    served = ServedModel(EngineSettings(engine="scripted", script=path, expected_batch=1, **settings))
+    yield served
+    await served.close()
+
+
+async def test_an_engine_whose_first_token_takes_longer_than_two_canaries_answers(slow: ServedModel) -> None:
+    await slow.start([_REQUEST])
+    health: asyncio.Queue[bool] = asyncio.Queue()
+    watch = asyncio.create_task(slow.watch(health.put))
+    try:
+        # Each stands behind the one before, and the canaries behind both.
+        both = await asyncio.gather(slow.whole(_REQUEST), slow.whole(_REQUEST))
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+    assert all(each.completion_tokens and each.finish_reason != "time" for each in both)
+    assert health.empty()
+
+
+async def test_a_slow_engine_that_hangs_is_given_up_after_several_times_its_first_token(inner: FakeModel) -> None:
+    model = WatchedModel(inner)
+    characters = sum(len(message.content) for message in _REQUEST.messages)
+    model.expect(FirstToken(0.1, characters))
+    inner.thawed.clear()
+    began = time.monotonic()
+    async with _watching(model):
+        with pytest.raises(EngineStalledError, match="given up"):
+            await asyncio.wait_for(finished(model, _REQUEST), 10)
+    # Two canaries of four tenths of a second; without what was measured they took two twentieths.
+    assert time.monotonic() - began >= 0.8
+
+
+def test_a_first_token_is_expected_in_proportion_to_a_longer_prompt_and_never_sooner_than_measured() -> None:
+    measured = FirstToken(0.5, 100)
+    for characters, expected_s in ((10, 0.5), (100, 0.5), (400, 2.0)):
+        half = Message("user", "x" * (characters // 2))
+        assert measured.expected_s(GenerationRequest((half, half), Sampling(max_tokens=1))) == expected_s
 
 
 async def test_no_canary_sings_while_real_tokens_flow(inner: FakeModel) -> None:

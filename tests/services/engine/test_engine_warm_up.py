@@ -9,7 +9,7 @@ from fake_model import FakeModel
 
 from argo.errors import UnavailableError
 from services.engine.port import EngineDeadError, GenerationRequest, GenerationTiming, Message, Sampling
-from services.engine.warm_up import Pace, run_warm_up
+from services.engine.warm_up import Pace, measure_first_token, run_warm_up
 
 
 def _request(kind: str, choices: tuple[str, ...] = ()) -> GenerationRequest:
@@ -54,6 +54,24 @@ async def test_the_pace_parts_the_time_by_the_engines_own_clock() -> None:
     # Two tokens: one more after the first.
     assert pace.tpot_s == pytest.approx(0.02)
     assert 0.03 <= pace.ttft_s < 0.2
+
+
+async def test_the_first_token_that_is_timed_is_of_the_longest_prompt_with_another_beginning_each_time() -> None:
+    class _Slow(FakeModel):
+        async def generate(self, request: GenerationRequest):  # type: ignore[no-untyped-def]
+            await asyncio.sleep(0.05)
+            async for part in super().generate(request):
+                yield part
+
+    model = _Slow()
+    longest = "a longer prompt, all of which a cache would hold"
+    requests = [*_KINDS, _request(longest), _request(longest * 2, ("A", "B"))]
+    first_token = await measure_first_token(model, requests)
+    assert first_token.characters == len(longest) and 0.05 <= first_token.ttft_s < 0.25
+    prompts = [request.messages[0].content for request in model.requests]
+    assert len({prompt[:16] for prompt in prompts}) == len(prompts) >= 2
+    assert all(prompt.endswith(longest) for prompt in prompts)
+    assert {(request.sampling.max_tokens, request.choices) for request in model.requests} == {(1, ())}
 
 
 async def test_a_warm_up_that_fails_says_so() -> None:
