@@ -68,6 +68,7 @@ __all__ = [
     "SEARCHED_TEXTS",
     "SEARCH_DURATION",
     "SEARCH_PASSAGES",
+    "SPANS_OPEN",
     "THETA_CONT",
     "THETA_STAR",
     "TIME_PER_OUTPUT_TOKEN",
@@ -261,6 +262,10 @@ INGESTED_DOCUMENTS: Final = Declared(
 
 EVENT_LOOP_TASKS: Final = Declared(
     "argo_event_loop_tasks", "Tasks of the service's event loop that have not ended; what only ever rises is a leak."
+)
+SPANS_OPEN: Final = Declared(
+    "argo_spans_open",
+    "Spans that were started and have not ended; what stays open while nothing runs is never exported.",
 )
 OOM_KILLS: Final = Declared(
     "argo_cgroup_oom_kills_total",

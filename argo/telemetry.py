@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Status, StatusCode
@@ -30,6 +30,8 @@ from argo.errors import ArgoError
 from argo.settings import SettingsError, TelemetrySettings
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
     from argo.collector import CollectorExporter
     from argo.metric import Metrics
 
@@ -196,6 +198,26 @@ class SpanFileExporter(SpanExporter):
         """Nothing is held open between exports."""
 
 
+class _OpenSpans(SpanProcessor):
+    """Counts the spans that were started and have not ended: nothing else shows one that never does.
+
+    Args:
+        metrics: Of this process.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        # Here and not above, as for the metrics themselves: a process without any need not load them.
+        from argo.metric import SPANS_OPEN
+
+        self._open = metrics.gauge(SPANS_OPEN)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        self._open.inc()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self._open.dec()
+
+
 class Telemetry:
     """The tracer of one process, how to flush it, and its metrics.
 
@@ -287,6 +309,8 @@ def configure(service: str, settings: TelemetrySettings, metrics: Metrics | None
             }
         ),
     )
+    if metrics is not None:
+        provider.add_span_processor(_OpenSpans(metrics))
     exporters: list[SpanExporter] = []
     # The file first, since they are shut down in this order, and a collector may take its time.
     if settings.span_dir is not None:

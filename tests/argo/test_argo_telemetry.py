@@ -12,6 +12,7 @@ import pytest
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Status, StatusCode
 
+from argo.metric import SPANS_OPEN, Metrics
 from argo.settings import SettingsError, TelemetrySettings
 from argo.telemetry import SpanFileExporter, Telemetry, configure, tracer
 from argo.trace import read_traces
@@ -46,6 +47,24 @@ def test_spans_are_written_as_lines_that_the_trace_reader_reads(tmp_path: Path) 
     assert (root.name, root.service, root.attributes) == ("parent", "retriever", {"argo.progress": 0.5})
     assert (leaf.name, leaf.failed, depth) == ("child", True, 1)
     assert root.start_ns <= leaf.start_ns <= leaf.end_ns <= root.end_ns
+
+
+def test_spans_that_were_started_and_have_not_ended_are_counted(tmp_path: Path) -> None:
+    metrics = Metrics("unit")
+    telemetry = configure("unit", TelemetrySettings(span_dir=tmp_path), metrics)
+
+    def counted() -> float | None:
+        return metrics.registry.get_sample_value(SPANS_OPEN.name)
+
+    assert counted() == 0
+    with telemetry.tracer.start_as_current_span("outer"), telemetry.tracer.start_as_current_span("inner"):
+        left_open = telemetry.tracer.start_span("leaf")
+        assert counted() == 3
+    assert counted() == 1
+    left_open.end()
+    left_open.end()
+    assert counted() == 0
+    telemetry.shutdown()
 
 
 def test_a_full_file_is_rotated_once(tmp_path: Path) -> None:

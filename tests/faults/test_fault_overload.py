@@ -50,7 +50,10 @@ RUNNING: Final = 2
 QUEUED: Final = 1
 BUDGET_S: Final = 1.0
 SLACK: Final = 5
-PEAK_S: Final = 6.0
+DEADLINE_S: Final = BUDGET_S + 1.0
+"""Of the SDK: no question holds a place for longer."""
+PEAK_S: Final = 8.0
+"""Before the overload, and once more after it: other work on the machine comes and goes within a minute."""
 OVERLOAD_S: Final = 60.0
 SHORT_S: Final = 4.0
 WARM_S: Final = 15.0
@@ -185,7 +188,11 @@ async def check_refused(stack: Stack, load: Load) -> list[ResourceExhaustedError
     refused = [one for one in load.asked if one.error is not None]
     errors = [one.error for one in refused if isinstance(one.error, ResourceExhaustedError)]
     assert len(errors) == len(refused), Counter(one.outcome for one in refused)
-    assert all(error.retry_after_s is not None and 0 < error.retry_after_s <= BUDGET_S for error in errors)
+    # All that wait go first, and a place comes free as often as the mean stay says, stalls included.
+    turns = (QUEUED + 1) / RUNNING
+    hints_s = [error.retry_after_s or 0.0 for error in errors]
+    assert all(0 < hint_s <= turns * DEADLINE_S for hint_s in hints_s), hints_s
+    assert statistics.median(hints_s) <= SLACK * turns * RUNNING * ANSWER_S
     async with stack.client() as client:
         recorded = {summary.session_id for summary in await client.sessions(limit=10_000)}
     ids = {one.session_id for one in refused}
@@ -212,11 +219,12 @@ async def test_at_three_times_capacity_goodput_stays_and_memory_too(stack: Stack
         over = load.result()
         served = (await asyncio.to_thread(refusals, orchestrator)).since(before)
         errors = await check_refused(stack, over)
+        peaks = [peak.good_per_s(), (await Caller(stack, client).closed(RUNNING + QUEUED, PEAK_S)).good_per_s()]
 
-        peak_per_s, good_per_s = peak.good_per_s(), over.good_per_s(OVERLOAD_S)
-        observed(f"peak {peak_per_s:.1f} a second, under overload {good_per_s:.1f}")
+        peak_per_s, good_per_s = statistics.mean(peaks), over.good_per_s(OVERLOAD_S)
+        observed(f"peak {peaks[0]:.1f} a second before and {peaks[1]:.1f} after, under overload {good_per_s:.1f}")
         observed(f"of {len(over.asked)}: {over.outcomes()}")
-        assert peak_per_s <= CAPACITY_PER_S * 1.05, "the engine answered more than it can"
+        assert max(peaks) <= CAPACITY_PER_S * 1.05, "the engine answered more than it can"
         assert good_per_s >= 0.9 * peak_per_s
 
         accepted_s = [one.seconds for one in over.asked if one.answer is not None]
