@@ -44,6 +44,7 @@ _POOLED = 128
 _TASKS = 6
 """More than at the start that may run at the moment: a scrape, a channel that connects again."""
 _MOMENTS = 3
+_SPAN_DIR = "ARGO_TELEMETRY_SPAN_DIR"
 _SAMPLED = "ARGO_TELEMETRY_SAMPLE_RATIO"
 _ENGINES: Mapping[str, Any] = {
     DECOMPOSER: ("argo.v1.DecomposerService", decomposer_pb2_grpc.DecomposerServiceStub),
@@ -302,13 +303,16 @@ class Stack:
         self, asked: list[Asked], earlier: list[Asked], since_s: float, survivors: set[str], patience_s: float
     ) -> str:
         """Check the span files; returns what they showed."""
-        alive = {service for service in SERVICES if all(process.name in survivors for process in self.of(service))}
+        # Some write theirs elsewhere, onto a disk that is to fill.
+        written = {one.name for one in self.processes.values() if one.environ.get(_SPAN_DIR) == str(self.span_dir)}
+        alive = {service for service in SERVICES if all(one.name in survivors & written for one in self.of(service))}
         all_alive = len(survivors) == len(self.processes)
         # What is asked again is answered from the record, and was traced when it was first asked.
         known = {one.session_id for one in earlier}
         used = {one.session_id: one.used for one in asked if one.answer is not None and one.session_id not in known}
         sampled = any(float(one.environ.get(_SAMPLED, 1)) < 1 for one in self.processes.values())
-        if sampled:
+        # Without the orchestrator's spans nobody knows which trace is whose.
+        if sampled or ORCHESTRATOR not in alive:
             used = {}
         lacking: list[str] = []
 
@@ -324,7 +328,7 @@ class Stack:
         said = "spans whole" if all_alive else "spans of the dead aside"
         if sampled:
             return f"{said}, of those sampled"
-        return f"{said}, every answer traced" if used and ORCHESTRATOR in alive else said
+        return f"{said}, every answer traced" if used else said
 
     async def spans_whole(self, since_s: float) -> bool:
         """Whether every parent that a span names has ended, in traces begun since a Unix time; there must be some."""
