@@ -171,7 +171,11 @@ async def test_every_method_is_bounded_where_its_caller_sets_no_deadline(tmp_pat
         ended = zip(METHODS, map(str, outcomes), strict=True)
         assert [(method.name, outcome) for method, outcome in ended if outcome != said] == []
         assert 0.5 <= seconds < 0.5 * _SLACK
-        assert await process.metric("argo_event_loop_tasks") <= before + 2
+
+        async def released() -> bool:
+            return await process.metric("argo_event_loop_tasks") <= before + 1
+
+        await until(released, why="tasks are left")
     observed(f"{len(METHODS)} methods: {outcomes[0]}; all within {seconds:.2f} s")
 
 
