@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from argo.disk import free_bytes, shown_size
 from argo.errors import NotReadyError
 from orchestrator.session import StoreNotReadyError, StoreUnavailableError
+from orchestrator.session_fault import FaultTeller, StoreFault
 
 __all__ = ["SessionFile"]
 
@@ -64,6 +65,7 @@ class SessionFile:
         self._is_closed = False
         self._connection: sqlite3.Connection | None = None
         self._lock_file: int | None = None
+        self._teller = FaultTeller("SQLite")
 
     async def run(self, work: Callable[[sqlite3.Connection], _T], *, writes: bool = True) -> _T:
         """Do some work in the owning thread; it is committed when this returns, and undone when this raises.
@@ -132,33 +134,56 @@ class SessionFile:
         return result, None
 
     def _told(self, error: Exception) -> Exception:
-        """An error of SQLite as one of ours; others pass."""
-        kind = _kind(error)
+        """An error of SQLite as one of ours, for callers; others pass."""
+        fault = self._fault(error)
+        return error if fault is None else self._teller.told(fault)
+
+    def _fault(self, error: Exception) -> StoreFault | None:
+        """What an error of SQLite means; None for others."""
+        kind, where = _kind(error), f"session_path {self._path}"
         if kind == sqlite3.SQLITE_BUSY:
-            return StoreUnavailableError(f"session_path {self._path} is locked by another program; end that, or wait")
+            return StoreFault(
+                StoreUnavailableError,
+                "is locked by another program; try again, and if it stays so an operator must end that program",
+                f"{where} is locked by another program; end that, or wait",
+            )
         # Under some systems and for some of its files, SQLite tells of a full disk as of any other I/O error.
         free = free_bytes(self._path)
         if kind == sqlite3.SQLITE_FULL or (kind in _UNWRITABLE and free < _ROOM_BYTES):
-            return StoreNotReadyError(
-                f"session_path {self._path} cannot be written: its disk is full, with {shown_size(free)} free; free "
-                "some, and questions are taken again without a restart"
+            return StoreFault(
+                StoreNotReadyError,
+                "cannot be written: its disk is full; an operator must free some, and questions are taken again "
+                "without a restart",
+                f"{where} cannot be written: its disk is full, with {shown_size(free)} free; free some, and questions "
+                "are taken again without a restart",
             )
         if kind in _UNWRITABLE:
-            return StoreNotReadyError(
-                f"session_path {self._path} cannot be written: {error}; see to its disk and to who may write there"
+            return StoreFault(
+                StoreNotReadyError,
+                "cannot be written; an operator must see to its disk and to who may write there",
+                f"{where} cannot be written: {error}; see to its disk and to who may write there",
             )
         if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return StoreNotReadyError(
-                f"session_path {self._path} is damaged: {error}; stop the orchestrator, put a backup in its place or "
-                "move it away with the files beside it, and start again"
+            return StoreFault(
+                StoreNotReadyError,
+                "is damaged; an operator must put a backup in its place",
+                f"{where} is damaged: {error}; stop the orchestrator, put a backup in its place or move it away with "
+                "the files beside it, and start again",
             )
-        return error
+        return None
 
-    async def open(self) -> None:
-        """Open the file and take its lock. Raises NotReadyError where another orchestrator holds it."""
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._open)
+    async def open(self, prepare: Callable[[sqlite3.Connection], None] = lambda db: None) -> None:
+        """Open the file and take its lock.
 
-    def _open(self) -> None:
+        Args:
+            prepare: What is written first. What is wrong with the file is told in full until then: to the operator.
+
+        Raises:
+            NotReadyError: Another orchestrator holds it, or it cannot be used.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._open, prepare)
+
+    def _open(self, prepare: Callable[[sqlite3.Connection], None]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(self._path.with_name(self._path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -174,11 +199,14 @@ class SessionFile:
         self._lock_file = lock
         try:
             self._connection = self._connect()
+            with self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                prepare(connection)
         except (sqlite3.DatabaseError, OSError) as error:
-            told = self._told(error)
-            if told is error or _kind(error) == sqlite3.SQLITE_NOTADB:
+            fault = self._fault(error)
+            if fault is None or _kind(error) == sqlite3.SQLITE_NOTADB:
                 raise NotReadyError(f"session_path {self._path} is not a usable session file: {error}") from None
-            raise told from None
+            raise fault.kind(fault.detail) from None
 
     def _connect(self) -> sqlite3.Connection:
         file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)

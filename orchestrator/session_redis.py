@@ -244,7 +244,7 @@ class RedisSessionStore:
         if outcome == "lost":
             raise AlreadyExistsError(f"session {shown_id(session_id)} has been taken over by another orchestrator")
         if outcome == "gone":
-            raise UnavailableError(f"session {shown_id(session_id)} is gone from the session store {self._server.name}")
+            raise UnavailableError(f"session {shown_id(session_id)} is gone from the session store")
 
     async def _live(self) -> None:
         # Asked each time: a cancellation that meets a time-out inside the client can be lost.

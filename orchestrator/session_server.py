@@ -15,6 +15,7 @@ from redis.backoff import ExponentialBackoff
 
 from argo.errors import InvalidArgumentError
 from orchestrator.session import StoreNotReadyError, StoreUnavailableError
+from orchestrator.session_fault import FaultTeller, StoreFault
 
 __all__ = ["SessionServer"]
 
@@ -60,6 +61,8 @@ class SessionServer:
         except (ValueError, TypeError) as error:
             raise InvalidArgumentError(f"session_url {self.name} cannot be used: {error}") from None
         self._scripts: dict[str, Any] = {}
+        self._is_serving = False
+        self._teller = FaultTeller("Redis")
 
     async def open(self) -> None:
         """Wait for the server, and look at how it is set.
@@ -86,6 +89,7 @@ class SessionServer:
                 told = True
                 await asyncio.sleep(_RETRY_PAUSE_S)
         await self._warn_of_eviction()
+        self._is_serving = True
 
     async def _warn_of_eviction(self) -> None:
         try:
@@ -140,23 +144,48 @@ class SessionServer:
     async def _guarded(self, call: Any) -> Any:
         try:
             return await call
-        except (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError) as error:
-            raise StoreNotReadyError(f"session store {self.name} refuses this user: {error}") from None
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            raise StoreUnavailableError(f"session store {self.name} cannot be reached: {error}") from None
-        except exceptions.OutOfMemoryError:
-            raise StoreNotReadyError(
-                f"session store {self.name} is full: it has reached its maxmemory; raise that, or lower session_ttl_s "
-                "or session_most"
-            ) from None
-        except exceptions.ReadOnlyError:
-            raise StoreUnavailableError(f"session store {self.name} is a read-only replica; name its primary") from None
-        except exceptions.ResponseError as error:
-            if str(error).startswith(("NOAUTH", "WRONGPASS")):
-                raise StoreNotReadyError(f"session store {self.name} refuses this user: {error}") from None
-            if "MISCONF" in str(error):
-                raise StoreNotReadyError(f"session store {self.name} cannot write its own disk: {error}") from None
-            raise
+        except (exceptions.RedisError, OSError) as error:
+            fault = self._fault(error)
+            if fault is None:
+                raise
+            # Who starts it is the operator, and is told all.
+            raise (self._teller.told(fault) if self._is_serving else fault.kind(fault.detail)) from None
+
+    def _fault(self, error: Exception) -> StoreFault | None:
+        """What an error of redis-py means; None for what is none of the server's."""
+        where, said = f"session store {self.name}", str(error)
+        refusals = (exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError)
+        if isinstance(error, refusals) or said.startswith(("NOAUTH", "WRONGPASS")):
+            return StoreFault(
+                StoreNotReadyError,
+                "refuses this orchestrator; an operator must correct its user or password",
+                f"{where} refuses this user: {said}",
+            )
+        if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | OSError):
+            return StoreFault(
+                StoreUnavailableError,
+                "cannot be reached; try again, and if it stays so an operator must see to it",
+                f"{where} cannot be reached: {said}",
+            )
+        if isinstance(error, exceptions.OutOfMemoryError):
+            return StoreFault(
+                StoreNotReadyError,
+                "is full; an operator must give it more memory, or have sessions kept for less time",
+                f"{where} is full: it has reached its maxmemory; raise that, or lower session_ttl_s or session_most",
+            )
+        if isinstance(error, exceptions.ReadOnlyError):
+            return StoreFault(
+                StoreUnavailableError,
+                "is a read-only replica; an operator must name its primary",
+                f"{where} is a read-only replica; name its primary",
+            )
+        if "MISCONF" in said:
+            return StoreFault(
+                StoreNotReadyError,
+                "cannot write its own disk; an operator must see to that",
+                f"{where} cannot write its own disk: {said}",
+            )
+        return None
 
 
 def _public(url: str) -> str:

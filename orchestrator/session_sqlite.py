@@ -55,9 +55,8 @@ class SqliteSessionStore:
 
     async def open(self) -> None:
         """Open the file and take its lock. Raises NotReadyError where another orchestrator holds it."""
-        await self._file.open()
         # Whoever left them running is dead: the lock was free.
-        await self._file.run(lambda db: self._interrupt(db, "status = 'running'"))
+        await self._file.open(lambda db: self._interrupt(db, "status = 'running'"))
         self._ids.replace(await self._file.run(stored_ids, writes=False))
         self._keeper = asyncio.create_task(self._keep())
 

@@ -154,8 +154,12 @@ async def test_full_sessions(stack: Stack, disks: SmallDisks, observed: Observed
         try:
             asked = await stack.ask(client, budget_ms=0)
             assert isinstance(asked.error, NotReadyError)
-            assert "session_path" in str(asked.error) and "its disk is full" in str(asked.error)
-            observed(f"{asked.outcome}: {short(str(asked.error), disks)}")
+            assert "the session store (SQLite) cannot be written: its disk is full" in str(asked.error)
+            assert "an operator must free some" in str(asked.error)
+            assert str(disks["sessions"].path) not in str(asked.error)
+            observed(f"{asked.outcome}: {asked.error}")
+            assert f"session_path {disks['sessions'].path}/sessions.db cannot be written" in stack["orchestrator"].log()
+            observed("its log names the path")
             session = await client.session(before.session_id)
             again = await stack.ask(client, session_id=before.session_id, budget_ms=0)
             assert before.answer is not None and again.answer is not None and session.answer is not None

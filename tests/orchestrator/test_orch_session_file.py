@@ -7,13 +7,15 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from argo.errors import NotReadyError
+from argo.errors import ArgoError, NotReadyError
 from orchestrator.session import StoreNotReadyError, StoreUnavailableError
+from orchestrator.session_fault import FaultTeller, StoreFault
 from orchestrator.session_file import SessionFile
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS entry (name TEXT PRIMARY KEY) STRICT;"
@@ -131,11 +133,60 @@ async def test_a_file_that_another_program_has_locked_is_unavailable(file: Sessi
     await file.run(lambda db: db.execute("PRAGMA busy_timeout = 50"))
     with contextlib.closing(sqlite3.connect(tmp_path / "sessions.db")) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailableError, match=r"session_path .* is locked by another program"):
+        with pytest.raises(StoreUnavailableError, match=r"^the session store \(SQLite\) is locked by another"):
             await file.run(lambda db: _insert(db, "a"))
         other.rollback()
     await file.run(lambda db: _insert(db, "b"))
     assert await _names(file) == ["b"]
+
+
+def _raising(code: int) -> Callable[[sqlite3.Connection], NoReturn]:
+    """Work that fails as SQLite does on a file that is at fault."""
+
+    def work(db: sqlite3.Connection) -> NoReturn:
+        error = sqlite3.OperationalError("driver text with /a/path")
+        error.sqlite_errorcode = code
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "told"),
+    [
+        (sqlite3.SQLITE_BUSY, StoreUnavailableError, "is locked by another program"),
+        (sqlite3.SQLITE_FULL, StoreNotReadyError, "its disk is full"),
+        (sqlite3.SQLITE_READONLY, StoreNotReadyError, "see to its disk and to who may write there"),
+        (sqlite3.SQLITE_IOERR, StoreNotReadyError, "see to its disk and to who may write there"),
+        (sqlite3.SQLITE_CORRUPT, StoreNotReadyError, "is damaged"),
+    ],
+)
+async def test_a_caller_is_told_who_must_act_and_the_log_where_and_why(
+    file: SessionFile, tmp_path: Path, caplog: pytest.LogCaptureFixture, code: int, kind: type[ArgoError], told: str
+) -> None:
+    for _ in range(3):
+        with pytest.raises(kind) as refused:
+            await file.run(_raising(code))
+        message = str(refused.value)
+        assert message.startswith("the session store (SQLite) ")
+        assert told in message and "an operator must" in message
+        assert str(tmp_path) not in message and "/a/path" not in message and "session_path" not in message
+    # Once, however many ask.
+    [logged] = caplog.messages
+    assert logged.startswith(f"session_path {tmp_path / 'sessions.db'} ") and told in logged
+
+
+def test_a_fault_that_lasts_is_logged_each_minute_and_one_that_changes_at_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("orchestrator.session_fault.time.monotonic", lambda: clock[0])
+    teller = FaultTeller("SQLite")
+    full, locked = (StoreFault(StoreNotReadyError, name, f"/path is {name}") for name in ("full", "locked"))
+    for at, fault in ((100.0, full), (159.0, full), (160.0, full), (161.0, locked), (162.0, full)):
+        clock[0] = at
+        assert str(teller.told(fault)) == f"the session store (SQLite) {fault.public}"
+    assert caplog.messages == ["/path is full", "/path is full", "/path is locked", "/path is full"]
 
 
 async def test_what_only_reads_goes_on_while_another_program_has_the_lock(file: SessionFile, tmp_path: Path) -> None:
