@@ -134,7 +134,7 @@ QUESTION_QUEUE: Final = Declared(
 )
 REFUSED_QUESTIONS: Final = Declared(
     "argo_questions_refused_total",
-    "Questions that were not begun: full (nobody more may wait), late (no answer would fit by its turn).",
+    "Questions not begun: full (nobody more may wait), late (no answer fits by its turn), tenant (over its share).",
     ("reason",),
 )
 BREAKER_STATE: Final = Declared(

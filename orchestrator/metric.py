@@ -18,6 +18,8 @@ from orchestrator.breaker import Breaker
 from orchestrator.parameter import MdpParameters
 from orchestrator.policy_book import PolicyBook
 from orchestrator.question import Question
+from orchestrator.session import StoreError
+from orchestrator.tenant import TenantShareError
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["BreakerMetrics", "HedgeMetrics", "PolicyMetrics", "QuestionMetrics"]
 
 _TERMINATE: Final = "terminate"
-_REFUSALS: Final = {QueueFullError: "full", LateError: "late"}
+_REFUSALS: Final = {QueueFullError: "full", LateError: "late", TenantShareError: "tenant"}
 
 
 class QuestionMetrics:
@@ -63,9 +65,23 @@ class QuestionMetrics:
         """A question has a place."""
         self._queue.observe(waited_s)
 
-    def refused(self, error: QueueFullError | LateError) -> None:
-        """A question got none."""
-        self._refused.labels(_REFUSALS[type(error)]).inc()
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Count a question that the block does not begin, since it got no place or is more than its tenant's share."""
+        try:
+            yield
+        except tuple(_REFUSALS) as error:
+            self._refused.labels(_REFUSALS[type(error)]).inc()
+            raise
+
+    @contextlib.contextmanager
+    def recording(self, question: Question) -> Iterator[None]:
+        """Count a question that the session store could not take in, which therefore is never answered."""
+        try:
+            yield
+        except StoreError as error:
+            self._failed(question, error)
+            raise
 
     @contextlib.contextmanager
     def counting(self, question: Question) -> Iterator[None]:
@@ -80,11 +96,14 @@ class QuestionMetrics:
             self._questions.labels(strategy, "interrupted", "caller").inc()
             raise
         except ArgoError as error:
-            self._questions.labels(strategy, "failed", error.code.name.lower()).inc()
+            self._failed(question, error)
             raise
         except Exception:
             self._questions.labels(strategy, "failed", "internal").inc()
             raise
+
+    def _failed(self, question: Question, error: ArgoError) -> None:
+        self._questions.labels(question.strategy.name, "failed", error.code.name.lower()).inc()
 
     def stepped(self, question: Question, step: orchestrator_pb2.StepFinished) -> None:
         """A step was finished."""

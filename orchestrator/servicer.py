@@ -99,7 +99,8 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         latest = question.start_by(self._shortest_s(question) + self._reduced_search_s(request))
         async with self._admitted(latest, allow_reduced=request.allow_reduced) as reduced:
             begun = self._store.begin(question.session_id, accepted)
-            existing = await self._claim(question.session_id, begun, lambda record: record is None)
+            with self._recording(question):
+                existing = await self._claim(question.session_id, begun, lambda record: record is None)
             if existing is not None:
                 # Begun by another call while this one waited for its place.
                 yield repeat(existing, question)
@@ -140,9 +141,13 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         if not request.HasField("session_id"):
             return None
         try:
-            return repeat(await self._store.get(question.session_id), question)
+            with self._recording(question):
+                return repeat(await self._store.get(question.session_id), question)
         except NotFoundError:
             return None
+
+    def _recording(self, question: Question) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._metrics is None else self._metrics.recording(question)
 
     def _accept(self, request: orchestrator_pb2.AskRequest, context: _Context) -> Question:
         return accept(request, self._settings, arrived_at=time.perf_counter(), deadline_s=self._left_s(context))
@@ -191,17 +196,16 @@ class OrchestratorServicer(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     @contextlib.asynccontextmanager
     async def _admitted(self, start_by: float, *, allow_reduced: bool = False) -> AsyncIterator[bool]:
         """Hold a place and a share of the tenant's for as long as the question runs; says if it is a reduced one's."""
-        with self._quota.taken():
+        refusing = contextlib.nullcontext() if self._metrics is None else self._metrics.refusing()
+        with refusing, self._quota.taken():
             async with contextlib.AsyncExitStack() as held:
                 yield await self._take_place(held, start_by, allow_reduced)
 
     async def _take_place(self, held: contextlib.AsyncExitStack, start_by: float, allow_reduced: bool) -> bool:
         try:
             waited_s = await held.enter_async_context(self._admission.place(start_by))
-        except (QueueFullError, LateError) as error:
+        except (QueueFullError, LateError):
             if not (allow_reduced and self._reduced.running < self._settings.max_reduced):
-                if self._metrics is not None:
-                    self._metrics.refused(error)
                 raise
             await held.enter_async_context(self._reduced.place(start_by))
             return True

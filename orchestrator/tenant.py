@@ -14,10 +14,14 @@ from argo.identity import current_tenant
 from argo.v1 import orchestrator_pb2, session_pb2
 from orchestrator.session import SCOPE_END, SessionPage, SessionRecord, SessionStatus, SessionStore, shown_id
 
-__all__ = ["TenantQuota", "TenantSessions"]
+__all__ = ["TenantQuota", "TenantSessions", "TenantShareError"]
 
 _RUNNING_RETRY_S: Final = 1.0
 """A question takes about its budget, a second by default; by then one of those that run has ended."""
+
+
+class TenantShareError(ResourceExhaustedError):
+    """A tenant asks more than its share."""
 
 
 class TenantSessions:
@@ -126,7 +130,7 @@ class TenantQuota:
         """Hold one question's share for the tenant of this call; one that is refused a place within costs none.
 
         Raises:
-            ResourceExhaustedError: It has none left; says when trying again makes sense.
+            TenantShareError: It has none left; says when trying again makes sense.
         """
         tenant = current_tenant()
         if not tenant or (self._per_s is None and self._running is None):
@@ -134,7 +138,7 @@ class TenantQuota:
             return
         share = self._shares.setdefault(tenant, _Share(float(self._burst), time.monotonic()))
         if self._running is not None and share.running >= self._running:
-            raise ResourceExhaustedError(
+            raise TenantShareError(
                 f"tenant {tenant} has {share.running} questions running, the most that it may", _RUNNING_RETRY_S
             )
         self._take(tenant, share)
@@ -156,7 +160,7 @@ class TenantQuota:
         share.left = min(float(self._burst), share.left + (now - share.filled_at) * self._per_s)
         share.filled_at = now
         if share.left < 1:
-            raise ResourceExhaustedError(
+            raise TenantShareError(
                 f"tenant {tenant} may ask {self._per_s:g} questions a second, and {self._burst} at once after a pause",
                 (1 - share.left) / self._per_s,
             )

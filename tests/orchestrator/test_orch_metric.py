@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from typing import Any
 
 import grpc
@@ -102,6 +104,23 @@ async def test_questions_that_fail_or_lose_their_caller_are_counted_as_such(peer
         ("mdp", "failed", "unavailable"): 1,
         ("mdp", "interrupted", "caller"): 1,
     }
+
+
+async def test_a_question_that_the_session_store_could_not_take_in_is_counted_as_failed_once(peers: Stack) -> None:
+    metrics = await _counting(peers)
+    with contextlib.closing(sqlite3.connect(peers.session_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with refused(grpc.StatusCode.UNAVAILABLE):
+            await peers.ask(QUESTION, session_id="locked")
+        other.execute("ROLLBACK")
+    assert peers.decomposer.of("PlanFoci") == []
+    assert values(metrics, "argo_questions_total") == {("mdp", "failed", "unavailable"): 1}
+    await peers.answer(QUESTION, session_id="locked")
+    # Who only asks again under the id of what is recorded has not asked a question more.
+    async with refused(grpc.StatusCode.ALREADY_EXISTS):
+        await peers.ask("What is A1?", session_id="locked")
+    counted = values(metrics, "argo_questions_total")
+    assert sum(counted.values()) == 2 and counted["mdp", "failed", "unavailable"] == 1
 
 
 async def _all(call: Any) -> list[Any]:

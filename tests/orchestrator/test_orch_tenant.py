@@ -14,7 +14,9 @@ from test_orch_session_contract import Opener, opener, redis_url  # noqa: F401  
 from argo.admission import LateError, QueueFullError
 from argo.errors import NotFoundError, ResourceExhaustedError
 from argo.identity import Identity, Role, set_identity
+from argo.metric import Metrics
 from argo.rpc import Caller, channel
+from argo.telemetry import Telemetry
 from argo.token import create
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc
 from orchestrator.session import SessionStatus
@@ -178,11 +180,14 @@ async def test_a_tenant_over_its_share_is_refused_with_a_hint_and_another_is_not
     await two.close()
 
 
-async def test_a_repeat_takes_no_share_of_its_tenants_rate(peers: Stack, tmp_path: Path) -> None:
+async def test_a_repeat_takes_no_share_of_its_tenants_rate_and_one_beyond_it_is_counted(
+    peers: Stack, tmp_path: Path
+) -> None:
     file = tmp_path / "tokens.jsonl"
     token, _ = create(file, "one", "one", [Role.ASK])
+    metrics = Metrics("orchestrator")
     # Two questions, and the next after a quarter of an hour.
-    await peers.start_orchestrator(token_file=file, tenant_rate=0.001, tenant_burst=2)
+    await peers.start_orchestrator(Telemetry(None, metrics=metrics), token_file=file, tenant_rate=0.001, tenant_burst=2)
     caller = caller_of(peers, token)
     answered = (await ask(caller, "What is E2?", "first"))[-1]
     for _ in range(3):
@@ -190,6 +195,11 @@ async def test_a_repeat_takes_no_share_of_its_tenants_rate(peers: Stack, tmp_pat
     assert (await ask(caller, "What is E2?", "second"))[-1].HasField("answer")
     with pytest.raises(ResourceExhaustedError, match="tenant one may ask"):
         await ask(caller, "What is E2?", "third")
+    refused = {
+        reason: metrics.registry.get_sample_value("argo_questions_refused_total", {"reason": reason})
+        for reason in ("full", "late", "tenant")
+    }
+    assert refused == {"full": 0, "late": 0, "tenant": 1}
     await caller.close()
 
 
