@@ -7,6 +7,7 @@ from typing import Final
 
 from argo.client import Client
 from argo.document import DocumentStatus, IngestProgress, IngestReport
+from argo.errors import PermissionDeniedError, UnauthenticatedError
 from deploy.roster import ORCHESTRATOR, RETRIEVER
 from deploy.terminal import Terminal, shown
 
@@ -27,7 +28,12 @@ async def index_documents(targets: dict[str, str], docs: Path, terminal: Termina
         terminal.passing(f"indexing {progress.done}/{progress.total}: {progress.source[-60:]}")
 
     async with Client.connect(targets[ORCHESTRATOR], retriever_target=targets[RETRIEVER]) as client:
-        report = await client.ingest(docs, sync=True, on_progress=show)
+        try:
+            report = await client.ingest(docs, sync=True, on_progress=show)
+        except (UnauthenticatedError, PermissionDeniedError) as error:
+            raise type(error)(
+                f"the documents cannot be indexed: {error}; set ARGO_CLIENT_TOKEN to a token with the role ingest"
+            ) from None
     _tell(report, docs, terminal)
     return report
 

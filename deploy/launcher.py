@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Protocol
 
-from argo.errors import UnavailableError
-from argo.settings import ClientSettings
+from argo.errors import ArgoError, UnavailableError
+from argo.settings import ClientSettings, load
 from deploy.error import StackRunningError
 from deploy.layout import Layout, check_documents
 from deploy.plan import (
@@ -103,7 +103,9 @@ class Launcher:
         Raises:
             StackRunningError: This state folder has a stack already, or its index is held.
             StartError: A service did not come up.
+            SettingsError: A setting of the client, which indexes the documents, is wrong.
         """
+        load(ClientSettings)
         running = read_record(self.state_dir)
         if running is not None:
             raise StackRunningError(
@@ -137,16 +139,17 @@ class Launcher:
         started = time.monotonic()
         await asyncio.gather(*(stack.wait_ready(name) for name in stack.children))
         self._terminal.line(f"all {len(stack.children)} processes serve after {time.monotonic() - started:.1f} s")
-        record = self._record(plan, stack.pids)
+        record, tell = self._record(plan, stack.pids), self._terminal.line
 
         def changed() -> None:
-            write_record(self.state_dir, replace(record, pids=stack.pids))
+            write_record(self.state_dir, replace(record, pids=stack.pids), tell)
 
-        with publish(self.state_dir, record), publish_targets(self.state_dir, plan.services):
-            async with asyncio.TaskGroup() as group:
-                group.create_task(stack.supervise(changed))
-                await self._index_patiently(stack, plan)
-                self._tell_up(plan)
+        with publish(self.state_dir, record, tell), publish_targets(self.state_dir, plan.services, tell):
+            with _errors_alone():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(stack.supervise(changed))
+                    await self._index_patiently(stack, plan)
+                    self._tell_up(plan)
 
     def _tell_up(self, plan: StackPlan) -> None:
         orchestrator, retriever = plan.targets[ORCHESTRATOR], plan.targets[RETRIEVER]
@@ -195,6 +198,7 @@ class Launcher:
         Returns:
             The command line's exit code.
         """
+        load(ClientSettings)
         if docs is not None:
             check_documents(docs)
         deadline = time.monotonic() + self._settings.start_timeout_s
@@ -267,6 +271,21 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
             running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+@contextlib.contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Take an error that is meant for the user out of the group of the tasks that ended with it."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        meant, bugs = group.split(ArgoError)
+        if meant is None or bugs is not None:
+            raise
+        first: BaseException = meant
+        while isinstance(first, ExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
 
 
 @contextlib.contextmanager

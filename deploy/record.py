@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from deploy.state_file import Tell, publish_file, write_file
 
 __all__ = ["StackRecord", "process_start", "publish", "read_record", "write_record"]
 
@@ -59,23 +60,14 @@ def read_record(state_dir: Path) -> StackRecord | None:
     return record if record.alive else None
 
 
-def write_record(state_dir: Path, record: StackRecord) -> None:
-    """Write the record in one step, so that no reader sees half of it."""
-    path = _path(state_dir)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    new = path.with_suffix(f".{os.getpid()}.new")
-    new.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-    new.replace(path)
+def write_record(state_dir: Path, record: StackRecord, tell: Tell) -> None:
+    """Write the record; that it cannot be written is told, and no more."""
+    write_file(_path(state_dir), asdict(record), tell)
 
 
-@contextlib.contextmanager
-def publish(state_dir: Path, record: StackRecord) -> Iterator[None]:
+def publish(state_dir: Path, record: StackRecord, tell: Tell) -> AbstractContextManager[None]:
     """Tell other commands of this state folder where the stack is, until the block is left."""
-    write_record(state_dir, record)
-    try:
-        yield
-    finally:
-        _path(state_dir).unlink(missing_ok=True)
+    return publish_file(_path(state_dir), asdict(record), tell)
 
 
 def _path(state_dir: Path) -> Path:

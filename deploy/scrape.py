@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deploy.plan import ServicePlan
+from deploy.state_file import Tell, publish_file
 
 __all__ = ["publish_targets", "targets_path"]
 
@@ -18,25 +17,18 @@ def targets_path(state_dir: Path) -> Path:
     return state_dir / "metrics.json"
 
 
-@contextlib.contextmanager
-def publish_targets(state_dir: Path, services: Iterable[ServicePlan]) -> Iterator[None]:
+def publish_targets(state_dir: Path, services: Iterable[ServicePlan], tell: Tell) -> AbstractContextManager[None]:
     """Name the metrics address of every service that has one, until the block is left.
 
     Args:
         state_dir: Folder of the file.
         services: Those of the stack.
+        tell: Takes the line that says why the file could not be written.
     """
     targets = [
         {"targets": [service.metrics_target], "labels": {"service": service.service}}
         for service in services
         if service.metrics_target
     ]
-    path = targets_path(state_dir)
-    new = path.with_suffix(f".{os.getpid()}.new")
-    new.write_text(json.dumps(targets, indent=2) + "\n", encoding="utf-8")
     # In one step: Prometheus reads the file the moment it changes.
-    new.replace(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+    return publish_file(targets_path(state_dir), targets, tell)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from argo.identity import Role
+from argo.token import create
 from deploy.layout import Layout
 from deploy.plan import ROOT
 from deploy.record import StackRecord, process_start, publish
@@ -78,7 +80,7 @@ def test_a_second_stack_in_one_state_folder_is_refused_with_how_to_stop_the_firs
         index="/i",
         targets={"orchestrator": "127.0.0.1:50051"},
     )
-    with publish(tmp_path / "state", own):
+    with publish(tmp_path / "state", own, pytest.fail):
         done = deploy("up")
     assert done.returncode == 1
     assert f"kill {os.getpid()}" in done.stderr
@@ -100,3 +102,27 @@ def test_a_service_that_cannot_start_ends_the_launcher_with_its_last_words(deplo
     assert "decomposer died while starting (exit code 2)" in done.stderr
     assert "  | decomposer: unknown setting ARGO_DECOMPOSER_NO_SUCH_SETTING" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [("up",), ("ask", "--", "What is A1?")])
+def test_a_mistake_in_the_clients_settings_is_told_before_any_service_starts(
+    command: tuple[str, ...], deploy: Deploy, documents: Path, tmp_path: Path
+) -> None:
+    done = deploy(command[0], "--docs", str(documents), *command[1:], ARGO_CLIENT_TOKENS="x")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: unknown setting ARGO_CLIENT_TOKENS; did you mean ARGO_CLIENT_TOKEN?"]
+    assert not (tmp_path / "state").exists()
+
+
+def test_services_that_ask_for_a_token_which_the_launcher_lacks_end_it_with_one_line_that_says_what_to_set(
+    deploy: Deploy, documents: Path, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens.jsonl"
+    create(tokens, "ci", "radio", [Role.INGEST], None)
+    zeros = {f"ARGO_DEPLOY_{name.upper()}_PORT": "0" for name in SERVICES}
+    done = deploy("up", "--docs", str(documents), **zeros, ARGO_RETRIEVER_TOKEN_FILE=str(tokens))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: the documents cannot be indexed: ")
+    assert last.endswith("; set ARGO_CLIENT_TOKEN to a token with the role ingest")

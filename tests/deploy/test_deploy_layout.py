@@ -87,7 +87,7 @@ def test_an_index_has_one_owner_and_is_free_after_it(tmp_path: Path) -> None:
 
 
 def test_a_published_record_is_read_back_and_removed_at_the_end(tmp_path: Path, own: StackRecord) -> None:
-    with publish(tmp_path, own):
+    with publish(tmp_path, own, pytest.fail):
         assert read_record(tmp_path) == own
     assert read_record(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
@@ -97,7 +97,7 @@ def test_the_record_of_a_dead_launcher_is_stale(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     started = process_start(process.pid)
     assert started is not None
-    with publish(tmp_path, _record(process.pid, started)):
+    with publish(tmp_path, _record(process.pid, started), pytest.fail):
         assert read_record(tmp_path) is not None
         process.kill()
         process.communicate()
@@ -105,7 +105,7 @@ def test_the_record_of_a_dead_launcher_is_stale(tmp_path: Path) -> None:
 
 
 def test_a_pid_that_was_given_out_again_is_stale(tmp_path: Path, own: StackRecord) -> None:
-    with publish(tmp_path, replace(own, started="1")):
+    with publish(tmp_path, replace(own, started="1"), pytest.fail):
         assert read_record(tmp_path) is None
 
 

@@ -121,7 +121,7 @@ def test_prometheus_finds_the_metrics_of_a_running_stack_in_a_file_that_is_gone_
     settings: DeploySettings, tmp_path: Path
 ) -> None:
     plan = make_plan(settings, Layout(tmp_path, Path("/docs")), set_ports(settings), metrics_ports(settings))
-    with publish_targets(tmp_path, plan.services):
+    with publish_targets(tmp_path, plan.services, pytest.fail):
         named = json.loads(targets_path(tmp_path).read_text())
         assert {entry["labels"]["service"]: entry["targets"] for entry in named} == {
             name: [f"127.0.0.1:{port}"] for name, port in metrics_ports(settings).items()
