@@ -1,6 +1,6 @@
 """The domain errors, one public class for each gRPC status code.
 
-A servicer raises one of these; the interceptor in :mod:`argo.rpc` maps it to its status at the edge, and the
+A servicer raises one of these; the interceptor in :mod:`argo.edge` maps it to its status at the edge, and the
 SDK turns the status back into the same class. Messages name the field, the value and the bound.
 """
 

@@ -22,10 +22,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from argo import __version__
+from argo.channel_option import server_options
+from argo.edge import ErrorInterceptor
 from argo.errors import ArgoError
 from argo.metric import EVENT_LOOP_TASKS, Metrics
 from argo.metric_endpoint import Endpoint
-from argo.rpc import ErrorInterceptor, server_options
 from argo.settings import ServerSettings, TelemetrySettings, load
 from argo.target import is_loopback
 from argo.telemetry import Telemetry, configure

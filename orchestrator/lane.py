@@ -5,7 +5,8 @@ UNAVAILABLE is made again on a replica that has not had it. Where a connection b
 under way on it; what a replica itself answers is repeated within a budget, so that replicas that are all ill get no
 storm.
 
-The budget is kept here and not by gRPC's retry throttling, whose tokens do not come back with calls that succeed.
+The budget is kept here and not by gRPC's retry throttling: that counts no success of a second attempt, so it runs out
+where every other call meets an ill replica, and its round robin may choose that replica again.
 """
 
 from __future__ import annotations

@@ -13,9 +13,10 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from argo.channel_option import server_options
+from argo.edge import ErrorInterceptor
 from argo.errors import AlreadyExistsError, InternalError, NotFoundError, NotReadyError
 from argo.limits import check_budget_ms, check_options, check_text
-from argo.rpc import ErrorInterceptor, server_options
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, retriever_pb2, retriever_pb2_grpc, types_pb2
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

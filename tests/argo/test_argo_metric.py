@@ -15,11 +15,12 @@ import grpc.aio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from argo.edge import ErrorInterceptor
 from argo.errors import ArgoError, InvalidArgumentError
 from argo.metric import BUILD, DECLARED, QUESTION_DURATION, RPC_SERVER_DURATION, Metrics
 from argo.metric_endpoint import Endpoint, EndpointError
 from argo.metric_endpoint import oom_kills as read_oom_kills
-from argo.rpc import Caller, ErrorInterceptor, channel
+from argo.rpc import Caller, channel
 from argo.server import Service, start
 from argo.settings import ServerSettings
 from argo.telemetry import Telemetry

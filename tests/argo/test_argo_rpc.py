@@ -24,6 +24,7 @@ from argo.errors import (
     InvalidArgumentError,
     NotReadyError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
     error_class,
@@ -160,7 +161,7 @@ async def test_a_bug_arrives_as_a_reference_and_nothing_of_the_inside(
     probe = Probe()
     probe.error, probe.after = KeyError(SECRET), 2
     async with serving(added(probe)) as target, Calls(target) as calls:
-        with caplog.at_level(logging.ERROR, "argo.rpc"), pytest.raises(InternalError) as caught:
+        with caplog.at_level(logging.ERROR, "argo.edge"), pytest.raises(InternalError) as caught:
             await (calls.unary() if kind == "unary" else calls.stream())
     found = re.fullmatch(r"internal error, reference ([0-9a-f]{8})", caught.value.message)
     assert found is not None
@@ -176,7 +177,7 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_bug_like_any_other(
     probe = Probe()
     probe.error = asyncio.CancelledError()  # type: ignore[assignment]
     async with serving(added(probe)) as target, Calls(target) as calls:
-        with caplog.at_level(logging.ERROR, "argo.rpc"), pytest.raises(InternalError, match="reference"):
+        with caplog.at_level(logging.ERROR, "argo.edge"), pytest.raises(InternalError, match="reference"):
             await (calls.unary() if kind == "unary" else calls.stream())
 
 
@@ -185,7 +186,7 @@ async def test_a_reply_that_is_no_message_is_a_bug_like_any_other(kind: str, cap
     probe = Probe()
     probe.reply, probe.after = SECRET, 1
     async with serving(added(probe)) as target, Calls(target) as calls:
-        with caplog.at_level(logging.ERROR, "argo.rpc"), pytest.raises(InternalError, match="reference"):
+        with caplog.at_level(logging.ERROR, "argo.edge"), pytest.raises(InternalError, match="reference"):
             await (calls.unary() if kind == "unary" else calls.stream())
 
 
@@ -205,6 +206,23 @@ async def test_a_refusal_never_overtakes_what_its_caller_still_sends() -> None:
             await call
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert probe.heard == 1
+
+
+async def test_what_a_caller_that_nobody_knows_goes_on_sending_is_not_read_to_its_end() -> None:
+    probe = Probe()
+    probe.error = UnauthenticatedError("no token was sent")
+    message, sent = retriever_pb2.IngestRequest(data=b"x" * 65_536), 0
+    async with serving(added(probe)) as target, Calls(target) as calls:
+        stub: Any = retriever_pb2_grpc.RetrieverServiceStub(calls.caller.channel)
+        call = stub.Ingest(timeout=30.0)
+        # Which status it sees hangs on what it was sending; it is the end of the call that counts.
+        with pytest.raises(grpc.aio.AioRpcError):
+            while True:
+                await call.write(message)
+                sent += 1
+                # More than the buffers of both ends hold beside what is read.
+                assert sent < 16 * 16, "the server goes on reading"
+    assert sent >= 16
 
 
 async def test_a_client_stream_that_never_ends_ends_with_the_servers_deadline() -> None:
@@ -260,7 +278,7 @@ async def test_a_timeout_inside_a_service_is_not_blamed_on_the_deadline(caplog: 
     probe = Probe()
     probe.error = TimeoutError("an inner wait")
     async with serving(added(probe)) as target, Calls(target) as calls:
-        with caplog.at_level(logging.ERROR, "argo.rpc"), pytest.raises(InternalError, match="reference"):
+        with caplog.at_level(logging.ERROR, "argo.edge"), pytest.raises(InternalError, match="reference"):
             await calls.unary()
 
 

@@ -16,8 +16,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from argo.edge import ErrorInterceptor
 from argo.errors import InvalidArgumentError
-from argo.rpc import Caller, ErrorInterceptor, channel
+from argo.rpc import Caller, channel
 from argo.telemetry import Telemetry
 from argo.v1 import retriever_pb2, retriever_pb2_grpc
 

@@ -249,7 +249,7 @@ async def test_a_bug_becomes_internal_with_a_reference_and_fails_the_session(
         raise RuntimeError("secret inside")
 
     monkeypatch.setattr(SqliteSessionStore, "step", step)
-    with caplog.at_level(logging.ERROR, logger="argo.rpc"):
+    with caplog.at_level(logging.ERROR, logger="argo.edge"):
         async with refused(grpc.StatusCode.INTERNAL) as message:
             await stack.ask(QUESTION, session_id="s1")
     found = re.fullmatch(r"internal error, reference ([0-9a-f]{8})", message[0])

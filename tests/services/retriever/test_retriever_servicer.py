@@ -12,7 +12,7 @@ import pytest
 from retriever_document import A1, E2
 
 from argo import limits
-from argo.rpc import ErrorInterceptor
+from argo.edge import ErrorInterceptor
 from argo.server import start
 from argo.telemetry import Telemetry
 from argo.v1 import retriever_pb2, retriever_pb2_grpc, types_pb2
