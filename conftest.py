@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_report import OPTION, PROPERTY, Observed, Reliability, case_of
+from fault_report import OPTION, PROPERTY, Observed, Reliability, case_of, groups_of, scope_of
 from hypothesis import settings
 
 settings.register_profile("argo", deadline=None)
@@ -29,7 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Collect rows where they are asked for."""
     # A worker of pytest-xdist reports to its controller, which alone writes.
     if (path := config.getoption(OPTION)) and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Reliability(Path(path)))
+        groups = groups_of(config.rootpath / "tests")
+        config.pluginmanager.register(Reliability(Path(path), scope_of(config), groups))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
