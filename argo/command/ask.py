@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from argo.client import Client
-from argo.command.context import EXIT_FAILED, EXIT_UNANSWERED, JsonOption, emit, run, suggest_resume
+from argo.command.context import EXIT_FAILED, EXIT_UNANSWERED, JsonOption, complain, emit, run, suggest_resume
 from argo.console_question import QuestionView
-from argo.errors import UnavailableError
-from argo.result import Answer, AskLimits, Event
+from argo.errors import ArgoError, DeadlineExceededError, UnavailableError
+from argo.result import Answer, AskLimits, Event, SessionStatus
 
 __all__ = ["ask", "follow"]
 
@@ -89,7 +89,7 @@ def ask(
             allow_reduced=allow_reduced,
         )
         view = None if as_json else QuestionView(console, choices)
-        answer = await follow(events, view)
+        answer = await follow(client, events, view)
         if answer is None:
             return EXIT_FAILED
         return EXIT_UNANSWERED if answer.abstained and exit_unanswered else 0
@@ -97,7 +97,7 @@ def ask(
     run(context, as_json, work)
 
 
-async def follow(events: AsyncGenerator[Event, None], view: QuestionView | None) -> Answer | None:
+async def follow(client: Client, events: AsyncGenerator[Event, None], view: QuestionView | None) -> Answer | None:
     """Show the events of a question as they happen, as JSON lines where there is no view."""
     answer: Answer | None = None
     begun = False
@@ -113,7 +113,24 @@ async def follow(events: AsyncGenerator[Event, None], view: QuestionView | None)
                     answer = event
         except UnavailableError as error:
             # Only what has begun has a session to go on with.
-            if begun:
+            if begun and await _can_go_on(client, error):
                 suggest_resume(error)
+            elif begun:
+                complain("Ask again once argo health shows all SERVING.")
             raise
     return answer
+
+
+async def _can_go_on(client: Client, error: UnavailableError) -> bool:
+    """Whether the question was interrupted, and did not fail: its session says so, where it can be asked."""
+    if error.connection_lost or error.session_id is None:
+        return True
+    try:
+        session = await client.session(error.session_id)
+    except (UnavailableError, DeadlineExceededError):
+        # Then it is the orchestrator that is gone, and its questions are interrupted when it is back.
+        return True
+    except ArgoError:
+        return False
+    # One that runs is one whose end could not be recorded yet: it becomes interrupted.
+    return session.status in (SessionStatus.INTERRUPTED, SessionStatus.RUNNING)

@@ -86,7 +86,7 @@ def resume(
         view = None
         if not as_json:
             view = QuestionView(console, (await client.session(session_id)).options)
-        answer = await follow(client.resume_stream(session_id, budget_ms=budget_ms), view)
+        answer = await follow(client, client.resume_stream(session_id, budget_ms=budget_ms), view)
         return EXIT_FAILED if answer is None else 0
 
     run(context, as_json, work)

@@ -158,6 +158,8 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     raises: Exception | None = None
     raises_after: int = 0
     """Events sent before it raises."""
+    fails: bool = False
+    """What it raises is the end of the session, not an interruption."""
     hangs: bool = False
     """Send the first event and no more."""
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -193,6 +195,8 @@ class FakeOrchestrator(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self.sessions[request.session_id] = session
         for sent, event in enumerate([*self.extra, *events(request)]):
             if self.raises is not None and sent >= self.raises_after:
+                if self.fails:
+                    session.status = orchestrator_pb2.SESSION_STATUS_FAILED
                 raise self.raises
             if event.WhichOneof("event") == "answer":
                 event.answer.abstained = self.abstains

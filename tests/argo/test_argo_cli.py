@@ -186,6 +186,18 @@ def test_a_lost_question_names_the_command_that_goes_on_with_it(threaded_stack: 
     result = run(threaded_stack, "ask", "q", "--session-id", "mine")
     assert result.exit_code == 1
     assert "argo sessions resume mine" in result.stderr
+    assert "Ask again" not in result.stderr
+
+
+def test_a_question_that_failed_is_to_be_asked_again_and_not_to_be_resumed(threaded_stack: FakeStack) -> None:
+    threaded_stack.orchestrator.raises = argo.UnavailableError("the retriever could not be reached")
+    threaded_stack.orchestrator.raises_after = 2
+    threaded_stack.orchestrator.fails = True
+    result = run(threaded_stack, "ask", "q", "--session-id", "mine")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Ask again once argo health shows all SERVING.\nargo: the retriever could not be reached\n"
+    )
 
 
 def test_an_unknown_setting_leaves_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
