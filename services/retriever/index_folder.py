@@ -132,6 +132,7 @@ class IndexFolder:
         self.path = path
         self._database: int | None = None
         self._is_serving = False
+        self._told_holder: int | None = None
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
@@ -226,12 +227,22 @@ class IndexFolder:
         deadline = time.monotonic() + patience_s
         while (holder := self._holder()) is not None:
             if time.monotonic() >= deadline:
-                who = f"process {holder}" if holder > 0 else "another program"
-                raise UnavailableError(
-                    f"index path {str(self.path)!r}: {DATABASE} is locked by {who}; end that, or wait"
-                )
+                raise self._locked(holder)
             # The kernel wakes nobody for a lock that he does not want himself.
             time.sleep(_LOCK_PAUSE_S)
+        self._told_holder = None
+
+    def _locked(self, holder: int) -> UnavailableError:
+        """The error for a lock. While it serves, which process has it is for the log, once, and not for callers."""
+        told = "index path {!r}: {} is locked by {}; end that, or wait"
+        by = f"process {holder}" if holder > 0 else "another program"
+        detail = told.format(str(self.path), DATABASE, by)
+        if not self._is_serving:
+            return UnavailableError(detail)
+        if holder != self._told_holder:
+            self._told_holder = holder
+            _LOG.warning("%s", detail)
+        return UnavailableError(told.format(str(self.path), DATABASE, "another program"))
 
     def _holder(self) -> int | None:
         """The process that keeps Chroma from writing its database; None for none, 0 or less for one without a number.
