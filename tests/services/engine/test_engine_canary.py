@@ -186,8 +186,8 @@ async def test_a_slow_engine_that_hangs_is_given_up_after_several_times_its_firs
     async with _watching(model):
         with pytest.raises(EngineStalledError, match="given up"):
             await asyncio.wait_for(finished(model, _REQUEST), 10)
-    # Two canaries of four tenths of a second; without what was measured they took two twentieths.
-    assert time.monotonic() - began >= 0.8
+    # Four times what was measured; two canaries without it take little more than a tenth of a second.
+    assert time.monotonic() - began >= 0.4
 
 
 def test_a_first_token_is_expected_in_proportion_to_a_longer_prompt_and_never_sooner_than_measured() -> None:
