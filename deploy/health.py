@@ -13,6 +13,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from argo.rpc import channel
+from argo.tls import TlsFiles
 
 __all__ = ["is_serving", "wait_serving"]
 
@@ -31,19 +32,19 @@ async def _check(stub: Any, timeout_s: float) -> bool:
     return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-async def is_serving(target: str, timeout_s: float) -> bool:
+async def is_serving(target: str, timeout_s: float, tls: TlsFiles | None = None) -> bool:
     """Whether the service at an address says SERVING within timeout_s seconds."""
-    async with channel(target) as opened:
+    async with channel(target, tls) as opened:
         return await _check(health_pb2_grpc.HealthStub(opened), timeout_s)
 
 
-async def wait_serving(target: str) -> None:
+async def wait_serving(target: str, tls: TlsFiles | None = None) -> None:
     """Return once the service at an address says SERVING, or a server at a URL answers; the caller sets the limit."""
     if "://" in target:
         await _wait_answering(urlsplit(target))
         return
     await _wait_listening(target)
-    async with channel(target) as opened:
+    async with channel(target, tls) as opened:
         stub: Any = health_pb2_grpc.HealthStub(opened)
         while not await _check(stub, _CHECK_S):
             await asyncio.sleep(_PAUSE_S)

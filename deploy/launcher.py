@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from argo.errors import ArgoError, UnavailableError
 from argo.settings import ClientSettings, load
+from argo.tls import TlsFiles
 from deploy.error import StackRunningError
 from deploy.layout import Layout, check_documents
 from deploy.plan import (
@@ -34,6 +35,7 @@ from deploy.scrape import publish_targets
 from deploy.settings import DeploySettings
 from deploy.stack import Stack
 from deploy.terminal import Terminal, shown
+from deploy.tls import launcher_tls
 
 __all__ = ["AskLine", "Launcher"]
 
@@ -64,6 +66,7 @@ class Launcher:
         self._settings = settings
         self._environ = environ
         self._terminal = terminal
+        self._tls: TlsFiles | None = None
 
     @property
     def state_dir(self) -> Path:
@@ -103,9 +106,9 @@ class Launcher:
         Raises:
             StackRunningError: This state folder has a stack already, or its index is held.
             StartError: A service did not come up.
-            SettingsError: A setting of the client, which indexes the documents, is wrong.
+            InvalidArgumentError: A setting of the client, which indexes the documents, is wrong or missing.
         """
-        load(ClientSettings)
+        self._check()
         running = read_record(self.state_dir)
         if running is not None:
             raise StackRunningError(
@@ -120,7 +123,7 @@ class Launcher:
     async def _up(self, plan: StackPlan) -> int:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        with Stack(plan, self._settings, self._environ, self._terminal) as stack:
+        with self._stack(plan) as stack:
             for number in _STOP_SIGNALS:
                 loop.add_signal_handler(number, stop.set)
             self._terminal.line(f"starting {', '.join(stack.children)}; logs in {shown(plan.layout.log_dir)}")
@@ -198,7 +201,7 @@ class Launcher:
         Returns:
             The command line's exit code.
         """
-        load(ClientSettings)
+        self._check()
         if docs is not None:
             check_documents(docs)
         deadline = time.monotonic() + self._settings.start_timeout_s
@@ -225,7 +228,7 @@ class Launcher:
 
     def _ask_alone(self, docs: Path | None, ask_line: Callable[[], AskLine]) -> int:
         plan = self.plan(docs, ephemeral=True)
-        with plan.layout.hold(), Stack(plan, self._settings, self._environ, self._terminal) as stack:
+        with plan.layout.hold(), self._stack(plan) as stack:
             self._terminal.passing("starting the four services ...")
             stack.start()
             ask = ask_line()
@@ -240,7 +243,14 @@ class Launcher:
             return None
         from deploy.health import is_serving
 
-        return record if asyncio.run(is_serving(record.targets[ORCHESTRATOR], _HEALTH_S)) else None
+        return record if asyncio.run(is_serving(record.targets[ORCHESTRATOR], _HEALTH_S, self._tls)) else None
+
+    def _check(self) -> None:
+        """Read what only the launcher's own calls need, before any service starts."""
+        self._tls = launcher_tls(self._environ, load(ClientSettings))
+
+    def _stack(self, plan: StackPlan) -> Stack:
+        return Stack(plan, self._settings, self._environ, self._terminal, self._tls)
 
     def _documents(self, docs: Path | None) -> Path:
         return check_documents(docs if docs is not None else ROOT / self._settings.docs)

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
+from argo.tls import TlsFiles
 from deploy.backoff import Backoff
 from deploy.error import StartError
 from deploy.plan import StackPlan
@@ -21,11 +23,11 @@ __all__ = ["Stack"]
 _POLL_S: Final = 0.05
 
 
-async def _serving(target: str) -> None:
-    # gRPC is imported once the processes run, which would otherwise wait for it.
+async def _serving(target: str, tls: TlsFiles | None) -> None:
+    # gRPC's health service is imported once the processes run, which would otherwise wait for it.
     from deploy.health import wait_serving
 
-    await wait_serving(target)
+    await wait_serving(target, tls)
 
 
 class Stack:
@@ -36,6 +38,7 @@ class Stack:
         settings: Limits and waits.
         environ: The user's environment, handed on to every service.
         terminal: Where deaths and restarts are told.
+        tls: With what the services are asked how they are; None for connections in the clear.
         serving: Returns once the service at an address serves; replaced in tests of the supervision alone.
     """
 
@@ -45,12 +48,13 @@ class Stack:
         settings: DeploySettings,
         environ: Mapping[str, str],
         terminal: Terminal,
-        serving: Callable[[str], Awaitable[None]] = _serving,
+        tls: TlsFiles | None = None,
+        serving: Callable[..., Awaitable[None]] = _serving,
     ) -> None:
         self.plan = plan
         self._settings = settings
         self._terminal = terminal
-        self._serving = serving
+        self._serving = partial(serving, tls=tls)
         self.children = {service.name: ChildProcess(service, environ) for service in plan.services}
 
     def __enter__(self) -> Stack:
