@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final, Protocol
 
 from google.protobuf.message import Message
@@ -39,12 +41,17 @@ from orchestrator.lateness import Lateness
 from orchestrator.metric import BreakerMetrics, HedgeMetrics
 from orchestrator.settings import OrchestratorSettings
 
-__all__ = ["FATAL", "HopLog", "Peers"]
+__all__ = ["FATAL", "HopLog", "PeerRefusalError", "Peers"]
 
+_LOG = logging.getLogger(__name__)
 _PROBE_TIMEOUT_S: Final = 1.0
 
-FATAL: Final = (InvalidArgumentError, NotReadyError, UnauthenticatedError, PermissionDeniedError)
+FATAL: Final = (InvalidArgumentError, NotReadyError)
 """Errors that no rung of the ladder can work around: the request is wrong, or an operator must act."""
+
+
+class PeerRefusalError(NotReadyError):
+    """A service does not let the orchestrator in, whoever asked: an operator must give it a token or a certificate."""
 
 
 class _Timed(Protocol):
@@ -111,6 +118,7 @@ class Peers:
         """How late the synthesizer's answers are."""
         tls = settings.peer_tls()
         token = None if settings.peer_token is None else settings.peer_token.get_secret_value()
+        self._sends_token = token is not None
         self._lanes = {
             name: Lanes(
                 name,
@@ -195,8 +203,9 @@ class Peers:
         def send(lane: Lane, left_s: float) -> AsyncGenerator[synthesizer_pb2.SynthesizeEvent, None]:
             return self._written(lane, request, left_s, hops)
 
-        async for event in self._lanes["synthesizer"].stream(send, timeout_s):
-            yield event
+        with self._let_in("synthesizer"):
+            async for event in self._lanes["synthesizer"].stream(send, timeout_s):
+                yield event
 
     async def _written(
         self, lane: Lane, request: synthesizer_pb2.SynthesizeRequest, timeout_s: float, hops: HopLog
@@ -243,7 +252,21 @@ class Peers:
             hops.add(service, name, step, start_s, reply.timing)
             return reply
 
-        return await self._lanes[service].unary(send, timeout_s)
+        with self._let_in(service):
+            return await self._lanes[service].unary(send, timeout_s)
+
+    @contextlib.contextmanager
+    def _let_in(self, service: str) -> Iterator[None]:
+        """Tell a refusal of the orchestrator itself from one of its caller, whose own token was accepted."""
+        try:
+            yield
+        except (UnauthenticatedError, PermissionDeniedError) as error:
+            _LOG.error("the %s refused the orchestrator: %s", service, error.message)
+            remedy = "set ARGO_ORCHESTRATOR_PEER_TOKEN (role service)"
+            if isinstance(error, PermissionDeniedError) and not self._sends_token:
+                # Where it asks for tokens, none at all is UNAUTHENTICATED.
+                remedy = f"name its certificate in ARGO_{service.upper()}_TLS_PEER_NAMES"
+            raise PeerRefusalError(f"the {service} refused the orchestrator: {remedy}") from error
 
     async def _info(self, service: str, timeout_s: float) -> types_pb2.ServiceInfo:
         caller = self._lanes[service].replicas.together

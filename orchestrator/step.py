@@ -23,7 +23,7 @@ from argo.errors import (
 )
 from argo.v1 import decomposer_pb2, orchestrator_pb2, retriever_pb2, synthesizer_pb2, types_pb2
 from orchestrator.evidence import RankedList, normalise
-from orchestrator.peer import FATAL, HopLog, Peers
+from orchestrator.peer import FATAL, HopLog, PeerRefusalError, Peers
 from orchestrator.question import Question
 from orchestrator.state import QuestionState, add_usage
 
@@ -305,7 +305,9 @@ class StepRunner:
             reply = await self._peers.reason(request, self._timeout_s(), self._hops, index)
         except ArgoError as error:
             # Not ready: the model was there when the policy was made and is not now; what was found can still be told.
-            if isinstance(error, FATAL) and not isinstance(error, NotReadyError):
+            if isinstance(error, PeerRefusalError) or (
+                isinstance(error, FATAL) and not isinstance(error, NotReadyError)
+            ):
                 raise
             result.fault = error.code.name
             result.degrade(types_pb2.DEGRADATION_KIND_REASON, f"no note on {focus.id} ({result.fault})", index)

@@ -318,10 +318,10 @@ async def test_a_model_that_is_lost_in_mid_question_is_flagged_and_does_not_fail
     assert set(lost(answer)) == {"REASON"}
 
 
-async def test_a_note_that_the_caller_may_not_have_ends_the_question(peers: Stack) -> None:
+async def test_a_note_that_the_orchestrator_may_not_have_ends_the_question(peers: Stack) -> None:
     await with_model(peers)
     peers.synthesizer.fail["Reason"] = grpc.StatusCode.PERMISSION_DENIED
-    async with refused(grpc.StatusCode.PERMISSION_DENIED):
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION):
         await peers.ask(QUESTION, strategy="always_reason")
 
 
@@ -419,3 +419,30 @@ async def test_a_full_engine_does_not_open_the_breaker(peers: Stack) -> None:
         await peers.answer(QUESTION)
     # An open breaker would let none through: each question asked for the answer, and for the extractive one.
     assert len(peers.synthesizer.of("Synthesize")) == 6
+
+
+@pytest.mark.parametrize(
+    ("service", "method"), [("decomposer", "PlanFoci"), ("retriever", "Search"), ("synthesizer", "Synthesize")]
+)
+async def test_a_service_that_refuses_the_orchestrator_is_the_operators_matter_and_not_the_callers(
+    stack: Stack, service: str, method: str
+) -> None:
+    fail = getattr(stack, service).fail
+    fail[method] = grpc.StatusCode.UNAUTHENTICATED
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as message:
+        await stack.ask(QUESTION)
+    assert message == [f"the {service} refused the orchestrator: set ARGO_ORCHESTRATOR_PEER_TOKEN (role service)"]
+    # No token was sent, so that it went by the certificate.
+    fail[method] = grpc.StatusCode.PERMISSION_DENIED
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as message:
+        await stack.ask(QUESTION)
+    names = f"ARGO_{service.upper()}_TLS_PEER_NAMES"
+    assert message == [f"the {service} refused the orchestrator: name its certificate in {names}"]
+
+
+async def test_an_orchestrator_whose_token_lacks_the_role_is_told_which_one(peers: Stack) -> None:
+    await peers.start_orchestrator(peer_token="argo_of-another-role")
+    peers.decomposer.fail["PlanFoci"] = grpc.StatusCode.PERMISSION_DENIED
+    async with refused(grpc.StatusCode.FAILED_PRECONDITION) as message:
+        await peers.ask(QUESTION)
+    assert message == ["the decomposer refused the orchestrator: set ARGO_ORCHESTRATOR_PEER_TOKEN (role service)"]
