@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from argo.errors import ArgoError, UnavailableError
 from argo.settings import ClientSettings, load
 from argo.tls import TlsFiles
+from deploy.environment import without_effect
 from deploy.error import StackRunningError
 from deploy.layout import Layout, check_documents
 from deploy.plan import (
@@ -250,6 +251,9 @@ class Launcher:
         self._tls = launcher_tls(self._environ, load(ClientSettings))
 
     def _stack(self, plan: StackPlan) -> Stack:
+        """The stack of a plan, once the user knows what of the environment it leaves out."""
+        for line in without_effect(self._environ, plan):
+            self._terminal.line(line)
         return Stack(plan, self._settings, self._environ, self._terminal, self._tls)
 
     def _documents(self, docs: Path | None) -> Path:

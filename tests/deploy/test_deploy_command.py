@@ -97,8 +97,13 @@ def test_an_index_that_another_launcher_holds_is_refused(deploy: Deploy, tmp_pat
 
 def test_a_service_that_cannot_start_ends_the_launcher_with_its_last_words(deploy: Deploy, documents: Path) -> None:
     zeros = {f"ARGO_DEPLOY_{name.upper()}_PORT": "0" for name in SERVICES}
-    done = deploy("up", "--docs", str(documents), **zeros, ARGO_DECOMPOSER_NO_SUCH_SETTING="1")
+    useless = {"ARGO_ORCHESTRATOR_SESSION_PATH": "/tmp/s", "ARGO_SYNTHESISER_MAX_QUEUED": "8"}
+    done = deploy("up", "--docs", str(documents), **zeros, **useless, ARGO_DECOMPOSER_NO_SUCH_SETTING="1")
     assert done.returncode == 1
+    assert [line.partition(" has no effect: ")[0] for line in done.stderr.splitlines()[:2]] == [
+        "ARGO_ORCHESTRATOR_SESSION_PATH=/tmp/s",
+        "ARGO_SYNTHESISER_MAX_QUEUED",
+    ]
     assert "decomposer died while starting (exit code 2)" in done.stderr
     assert "  | decomposer: unknown setting ARGO_DECOMPOSER_NO_SUCH_SETTING" in done.stderr
     assert "Traceback" not in done.stderr
