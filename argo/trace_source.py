@@ -81,7 +81,9 @@ class _Remote:
 
 def _only(traces: Sequence[TraceSummary], trace_id: str) -> TraceSummary:
     found = [trace for trace in traces if trace.trace_id.startswith(trace_id)]
-    if len(found) != 1:
+    if not found:
+        raise NotFoundError(f"trace_id must name one trace, got {trace_id!r}: no trace begins with it")
+    if len(found) > 1:
         raise NotFoundError(f"trace_id must name one trace, got {trace_id!r}, which {len(found)} begin with")
     return found[0]
 

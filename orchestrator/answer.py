@@ -123,7 +123,10 @@ class _Writing:
             # An answer that came whole is used, whatever became of its stream.
             self.fault = error.code.name
             self.was_refused = isinstance(error, ResourceExhaustedError) and not shown
-            _LOG.warning("the synthesizer failed: %s", self.fault)
+            if self.was_refused:
+                _LOG.info("the synthesizer had no place for the answer")
+            else:
+                _LOG.warning("the synthesizer failed: %s", self.fault)
         return answer
 
 

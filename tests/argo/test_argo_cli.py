@@ -302,7 +302,9 @@ def test_a_question_asked_here_can_be_traced_here(threaded_stack: FakeStack, tmp
     spans = lines(shown)[0]["spans"]
     assert [span["name"] for span in spans] == ["argo.ask", "argo.v1.OrchestratorService/Ask"]
     assert sum(span["exclusive_s"] for span in spans) == pytest.approx(spans[0]["duration_s"])
-    assert CliRunner().invoke(app, ["trace", "show", "ffff"], env=environ).exit_code == 2
+    unknown = CliRunner().invoke(app, ["trace", "show", "ffff"], env=environ)
+    assert unknown.exit_code == 2
+    assert "trace_id must name one trace, got 'ffff': no trace begins with it" in unknown.stderr
 
 
 @pytest.mark.parametrize("command", ["", "ask", "ingest", "documents", "search", "health", "info"])

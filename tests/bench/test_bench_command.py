@@ -1,6 +1,8 @@
 """The commands as a user types them, against an orchestrator of our own on real gRPC."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -332,3 +334,13 @@ def test_a_record_without_its_fields_and_a_table_that_cannot_be_written_are_told
     (tmp_path / "sweep.csv").mkdir()
     assert main(["policy", "sweep", "--from", str(copy)]) == 2
     assert "sweep.csv: Is a directory" in capsys.readouterr().err
+
+
+def test_without_the_extra_one_line_names_it_and_how_to_install_it() -> None:
+    # None stands for a package that is not installed.
+    program = "import runpy, sys; sys.modules['matplotlib'] = None; runpy.run_module('bench', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "python -m bench needs the extra bench, and has no matplotlib: pip install -c constraints.txt -e '.[bench]'\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import grpc
 import pytest
@@ -354,7 +355,11 @@ async def test_a_decomposer_whose_engine_is_full_is_asked_for_the_rules_words(st
     assert answer.degradations[0].detail == "the decomposer's engine was full; the rules worded the search"
 
 
-async def test_a_synthesizer_whose_engine_is_full_answers_without_it(stack: Stack) -> None:
+async def test_a_synthesizer_whose_engine_is_full_answers_without_it(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="orchestrator.answer")
+
     async def full() -> None:
         if stack.synthesizer.of("Synthesize")[-1].request.time_limit_ms != 1:
             raise FULL
@@ -369,6 +374,8 @@ async def test_a_synthesizer_whose_engine_is_full_answers_without_it(stack: Stac
     assert answer.degradations[0].detail == "the synthesizer's engine was full; the answer quotes the passages instead"
     assert answer.text == "An answer [1]" and answer.citations
     assert [hop.error for hop in answer.timing.hops if hop.name == "Synthesize"] == ["RESOURCE_EXHAUSTED", ""]
+    told = [(each.levelname, each.getMessage()) for each in caplog.records if each.name == "orchestrator.answer"]
+    assert told == [("INFO", "the synthesizer had no place for the answer")]
 
 
 async def test_a_synthesizer_that_refuses_that_too_leaves_the_best_passages_quoted(stack: Stack) -> None:
