@@ -18,7 +18,14 @@ from opentelemetry.trace import Status, StatusCode
 from argo import convert, request
 from argo import telemetry as names
 from argo.document import CollectionInfo, Deletion, Document, IngestReport, SearchResult
-from argo.errors import ArgoError, DeadlineExceededError, InternalError, InvalidArgumentError
+from argo.errors import (
+    ArgoError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from argo.ingest import Ingester, OnProgress, delete_documents, list_documents
 from argo.limits import check_budget_ms, check_range
 from argo.probe import PROBE_TIMEOUT_S, check, peer_health, service_health
@@ -407,6 +414,7 @@ class Client:
         asked = [("orchestrator", caller) for caller in self._orchestrators.each]
         asked += [("retriever", caller) for caller in self._retrievers.each]
         services = list(await asyncio.gather(*(check(name, caller) for name, caller in asked)))
+        refused = ""
         for place, caller in enumerate(self._orchestrators.each):
             if not services[place].serving:
                 continue
@@ -415,12 +423,17 @@ class Client:
                 info = await caller.unary(
                     f"{_ORCHESTRATOR}/GetInfo", questions.GetInfo, types_pb2.GetInfoRequest(), PROBE_TIMEOUT_S
                 )
+            except (UnauthenticatedError, PermissionDeniedError) as error:
+                # It serves those whom it knows; this caller is not told what is behind it.
+                services[place] = service_health("orchestrator", caller, "SERVING", error.message)
+                refused = error.message
             except ArgoError as error:
                 services[place] = service_health("orchestrator", caller, "NOT_SERVING", error.message)
             else:
                 services.extend(peer_health(convert.orchestrator_info(info)))
+                refused = ""
                 break
-        return HealthReport(services=tuple(services))
+        return HealthReport(services=tuple(services), refused=refused)
 
     async def wait_until_serving(self, timeout_s: float) -> HealthReport:
         """Wait until every service is serving.
@@ -436,9 +449,12 @@ class Client:
             left = end - time.monotonic()
             if left <= 0:
                 waiting = ", ".join(
-                    f"{service.service} at {service.target} is {service.health}"
-                    for service in report.services
-                    if not service.serving
+                    [
+                        f"{service.service} at {service.target} is {service.health}"
+                        for service in report.services
+                        if not service.serving
+                    ]
+                    + ([f"what is behind the orchestrator is not told: {report.refused}"] if report.refused else [])
                 )
                 raise DeadlineExceededError(f"not every service was serving after {timeout_s:g} s: {waiting}")
             # An interval between probes: nothing announces the health of a service that is not there yet.

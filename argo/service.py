@@ -92,8 +92,10 @@ class HealthReport(Result):
     """How all services are."""
 
     services: tuple[ServiceHealth, ...]
+    refused: str = ""
+    """Why the orchestrator does not tell this caller how the services behind it are; empty where it does."""
 
     @property
     def serving(self) -> bool:
-        """Whether all of them take calls."""
-        return all(service.serving for service in self.services)
+        """Whether all of them, also those behind the orchestrator, are known to take calls."""
+        return not self.refused and all(service.serving for service in self.services)

@@ -322,10 +322,23 @@ async def test_health_of_nothing_is_unreachable_and_raises_nothing() -> None:
 async def test_an_orchestrator_that_cannot_say_what_is_behind_it_does_not_count_as_serving(
     stack: FakeStack, client: Client
 ) -> None:
-    stack.orchestrator.info_error = argo.UnauthenticatedError("a token is needed")
+    stack.orchestrator.info_error = argo.InternalError("it broke")
     report = await client.health()
-    assert (report.services[0].health, report.services[0].detail) == ("NOT_SERVING", "a token is needed")
+    assert report.services[0].health == "NOT_SERVING"
     assert not report.serving
+
+
+@pytest.mark.parametrize("error", [argo.UnauthenticatedError, argo.PermissionDeniedError])
+async def test_an_orchestrator_that_refuses_the_token_serves_and_what_is_behind_it_stays_unknown(
+    error: type[argo.ArgoError], stack: FakeStack, client: Client
+) -> None:
+    stack.orchestrator.info_error = error("a token is needed")
+    report = await client.health()
+    assert (report.services[0].health, report.services[0].detail) == ("SERVING", "a token is needed")
+    assert report.refused == "a token is needed"
+    assert not report.serving
+    with pytest.raises(argo.DeadlineExceededError, match="behind the orchestrator is not told: a token is needed"):
+        await client.wait_until_serving(0.1)
 
 
 async def test_a_client_can_be_awaited_instead_of_entered(stack: FakeStack) -> None:
