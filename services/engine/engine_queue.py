@@ -123,7 +123,6 @@ def _fitted(request: GenerationRequest, left_s: float, pace: Pace) -> Generation
     time limit would end it in the middle of what it was to write, and call that a failure.
     """
     sampling, tokens = request.sampling, max(request.least_tokens, pace.tokens_in(left_s))
-    # Whoever has no least is not of less use for being cut.
-    if request.least_tokens > 1 and sampling.min_tokens <= tokens < sampling.max_tokens:
+    if request.shortens and sampling.min_tokens <= tokens < sampling.max_tokens:
         sampling = dataclasses.replace(sampling, max_tokens=tokens)
     return dataclasses.replace(request, sampling=sampling, time_limit_s=left_s)

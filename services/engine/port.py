@@ -76,6 +76,8 @@ class GenerationRequest:
     """Seconds after which the generation ends with what there is; None leaves that to the caller's cancelling."""
     least_tokens: int = 1
     """Tokens without which it is of no use: where its time limit leaves no time for them, it is not begun."""
+    shortens: bool = False
+    """Whether fewer tokens are of use too: what it waited for its turn then comes off `max_tokens`, to the least."""
     kind: str = ""
     """What it is for, as spans and metrics name it: "subquery", "note", "answer", "choice", "canary"."""
 

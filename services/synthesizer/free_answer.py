@@ -145,6 +145,7 @@ class FreeAnswer:
             time_limit_s=self._deadline.left_s(),
             # Where lengths are not fitted to the time, none is too short.
             least_tokens=min(self._rules.least_tokens, tokens) if self._rules.fit_length else 1,
+            shortens=self._rules.fit_length,
             kind="answer",
         )
         try:

@@ -126,13 +126,14 @@ async def test_what_was_waited_comes_off_the_time_limit_and_counts_as_queue() ->
     assert whole.timing.queue_s == pytest.approx(0.1 + 30 - limit_s)
 
 
-@pytest.mark.parametrize(("least_tokens", "most"), [(24, 91), (1, 200)])
-async def test_tokens_are_fitted_to_the_time_that_the_wait_has_left(least_tokens: int, most: int) -> None:
+@pytest.mark.parametrize(("shortens", "most"), [(True, 91), (False, 200)])
+async def test_tokens_are_fitted_to_the_time_that_the_wait_has_left(shortens: bool, most: int) -> None:
     queued = _Queued(running=1, queued=1)
     queued.engine.thawed.set()
     # 0.1 s to the first, and 0.01 s for each of the 90 that fit the other 0.9 and half a token's time.
-    sampling = Sampling(max_tokens=200)
-    request = GenerationRequest((Message("user", "?"),), sampling, time_limit_s=1.005, least_tokens=least_tokens)
+    request = GenerationRequest(
+        (Message("user", "?"),), Sampling(max_tokens=200), time_limit_s=1.005, least_tokens=24, shortens=shortens
+    )
     await finished(queued.model, request)
     assert queued.engine.requests[0].sampling.max_tokens == most
 
