@@ -11,6 +11,7 @@ where every other call meets an ill replica, and its round robin may choose that
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
@@ -57,6 +58,14 @@ class Lanes:
         self._repeats = RepeatBudget() if len(self.each) == 1 else RepeatBudget.of_replicas()
         self._several = is_replicated(replicas.together.target)
         self._turn = 0
+
+    async def connect(self, patience_s: float) -> None:
+        """Connect every way; one on which nobody answers is waited for so long and no longer."""
+        waiting = [asyncio.create_task(lane.caller.connected()) for lane in self.each]
+        await asyncio.wait(waiting, timeout=patience_s)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     async def unary(self, send: Callable[[Lane, float], Awaitable[_R]], timeout_s: float) -> _R:
         """Make a call that changes nothing.

@@ -152,6 +152,10 @@ class Peers:
         """Whether late searches are made once more."""
         return self._hedge is not None
 
+    async def connect(self, patience_s: float) -> None:
+        """Connect to every replica, so that the first question finds them connected; none is waited for longer."""
+        await asyncio.gather(*(lanes.connect(patience_s) for lanes in self._lanes.values()))
+
     async def close(self) -> None:
         """Close the channels."""
         for lanes in self._lanes.values():

@@ -29,6 +29,8 @@ __all__ = ["Orchestrator"]
 _LOG = logging.getLogger(__name__)
 _PROBE_TIMEOUT_S: Final = 1.0
 _RETRY_S: Final = 0.2
+_CONNECT_S: Final = 1.0
+"""As long as an engine that cannot be reached holds the start up."""
 
 
 class Orchestrator(Service):
@@ -64,7 +66,7 @@ class Orchestrator(Service):
         ran. Those that cannot are not waited for.
         """
         await self._store.open()
-        known = await _looked(self._look)
+        known, _ = await asyncio.gather(_looked(self._look), self._peers.connect(_CONNECT_S))
         self._upkeep.looked.set()
         self._watch = asyncio.create_task(_forever(self._look, self._settings.peer_poll_s, known=known))
 

@@ -34,7 +34,12 @@ def test_a_packed_record_is_read_as_it_was_and_its_tables_lie_beside_it(tmp_path
     assert packed_path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b'{"kind":"run"}')[:-9], gzip.compress(b"\xff\xfe")])
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b'{"kind":"run"}')[:-9], gzip.compress(b"\xff\xfe")],
+    # Without names the time in a header would be one, and two workers of pytest-xdist would not agree on it.
+    ids=["no gzip", "cut off", "no text"],
+)
 def test_a_packed_record_that_is_broken_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "record.jsonl.gz"
     path.write_bytes(content)

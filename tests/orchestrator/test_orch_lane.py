@@ -17,6 +17,8 @@ from orchestrator.breaker import BreakerState
 from orchestrator.lane import Lane, Lanes
 
 METHOD = "argo.v1.DecomposerService/PlanFoci"
+_DEAD_PORT = 1
+"""Nobody listens there, or behind it, without being root."""
 TELLING_S = 0.2
 """Long enough that a breaker takes a deadline that is missed as the replica's fault."""
 
@@ -60,16 +62,21 @@ async def plan(lane: Lane, left_s: float) -> decomposer_pb2.PlanFociResponse:
         return await lane.caller.unary(METHOD, stub.PlanFoci, decomposer_pb2.PlanFociRequest(question="q"), left_s)
 
 
-async def connected(ways: Lanes) -> None:
+async def test_every_way_is_connected_before_the_first_call_and_one_that_is_away_is_not_waited_for() -> None:
+    async with lanes(Backend(), Backend()) as ways:
+        assert not any(lane.caller.is_connected() for lane in ways.each)
+        await ways.connect(10.0)
+        assert all(lane.caller.is_connected() for lane in ways.each)
+    replicas = Replicas(f"127.0.0.1:{_DEAD_PORT},127.0.0.1:{_DEAD_PORT + 1}")
     async with asyncio.timeout(10.0):
-        while not all([lane.caller.is_connected() for lane in ways.each]):
-            await asyncio.sleep(0.01)
+        await Lanes("decomposer", replicas, 5, 60.0).connect(0.1)
+    await replicas.close()
 
 
 async def test_a_replica_that_hangs_is_given_up_by_itself_while_the_other_answers() -> None:
     frozen, well = Backend(hangs=True), Backend()
     async with lanes(frozen, well) as ways:
-        await connected(ways)
+        await ways.connect(10.0)
         missed = 0
         for _ in range(50):
             try:
@@ -84,7 +91,7 @@ async def test_a_replica_that_hangs_is_given_up_by_itself_while_the_other_answer
 async def test_a_replica_that_is_given_up_is_tried_again_and_taken_back() -> None:
     ill, well = Backend(hangs=True), Backend()
     async with lanes(ill, well, failures=1, open_s=0.05) as ways:
-        await connected(ways)
+        await ways.connect(10.0)
         with contextlib.suppress(DeadlineExceededError):
             await ways.unary(plan, TELLING_S)
             await ways.unary(plan, TELLING_S)
