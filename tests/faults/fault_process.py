@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import psutil
@@ -50,6 +50,7 @@ class Process:
     ) -> None:
         self.name = name
         self.service = service
+        self.port = port
         self.target = f"127.0.0.1:{port}"
         self.log_path = log_path
         self.starts = 0
@@ -127,6 +128,11 @@ class Process:
     def descriptors(self) -> int:
         """Open file descriptors."""
         return int(psutil.Process(self.pid).num_fds())
+
+    def connections(self, ports: Collection[int]) -> int:
+        """Open connections to any of these ports."""
+        found = psutil.Process(self.pid).net_connections("tcp")
+        return sum(bool(one.raddr) and one.raddr.port in ports for one in found)
 
     def resident_bytes(self) -> int:
         """Memory of it."""

@@ -276,7 +276,11 @@ class Stack:
         if process.service not in SERVICES:
             return Held(process.descriptors())
         found = await asyncio.to_thread(process.samples)
-        return Held(process.descriptors(), int(found["argo_event_loop_tasks"]), int(found.get("argo_spans_open", 0)))
+        # Of Redis and Chroma, as many as ever were wanted at once; their clients bound and keep them.
+        pooled = process.connections([one.port for one in self.processes.values() if one.service not in SERVICES])
+        return Held(
+            process.descriptors() - pooled, int(found["argo_event_loop_tasks"]), int(found.get("argo_spans_open", 0))
+        )
 
     async def _at_rest(self, process: Process) -> Held:
         """The least of several moments: what is there for a moment only would hide as much that stays."""
