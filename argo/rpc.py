@@ -150,11 +150,6 @@ class Caller:
         """Close the channel; running calls are cancelled."""
         await self.channel.close()
 
-    async def connected(self) -> None:
-        """Wait until a call would be sent at once; begins to connect."""
-        while (state := self.channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
-            await self.channel.wait_for_state_change(state)
-
     def is_connected(self) -> bool:
         """Whether a call would be sent now; where nothing was, the channel begins to connect."""
         return self.channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY

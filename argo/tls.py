@@ -246,10 +246,6 @@ class RotatingChannel:
         """How the connection of the next call is."""
         return self.current().get_state(try_to_connect)
 
-    async def wait_for_state_change(self, last: grpc.ChannelConnectivity) -> None:
-        """Return once that connection is in another state."""
-        await self.current().wait_for_state_change(last)
-
     # What a generated stub asks of a channel; the names are gRPC's.
 
     def unary_unary(self, method: str, *arguments: Any, **options: Any) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from argo.errors import UnavailableError
 from argo.replica import Replicas
@@ -28,6 +28,7 @@ from orchestrator.repeat import RepeatBudget
 __all__ = ["Lane", "Lanes"]
 
 _R = TypeVar("_R")
+_LOOK_S: Final = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,11 @@ class Lanes:
 
     async def connect(self, patience_s: float) -> None:
         """Connect every way; one on which nobody answers is waited for so long and no longer."""
-        waiting = [asyncio.create_task(lane.caller.connected()) for lane in self.each]
-        await asyncio.wait(waiting, timeout=patience_s)
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        until = time.perf_counter() + patience_s
+        # Looked at again and again: a watch for the next state cannot be cancelled in grpc.aio, and would end in a loop
+        # that is closed by then. A list, so that every way begins to connect.
+        while not all([lane.caller.is_connected() for lane in self.each]) and time.perf_counter() < until:
+            await asyncio.sleep(_LOOK_S)
 
     async def unary(self, send: Callable[[Lane, float], Awaitable[_R]], timeout_s: float) -> _R:
         """Make a call that changes nothing.
