@@ -139,6 +139,10 @@ async def _answered(client: Client, question: str, name: str, seen: Counter[str]
                 answer = await client.ask(question, budget_ms=0, session_id=name)
         except NotFoundError:
             resume = False
+        except NotReadyError as error:
+            # Recorded before it was sent, and lost on its way: asked again, it is repeated.
+            assert resume and "is finished" in error.message, error
+            resume = False
         except UnavailableError:
             seen["lost its orchestrator"] += 1
             resume = True
