@@ -22,13 +22,18 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
     """Put a file in the place of another at once, on disk when this returns; a reader meanwhile has the one before.
 
     Raises:
-        OSError: The folder is not there or cannot be written to.
+        OSError: The folder is not there or cannot be written to; nothing of the new file is left.
     """
     # Made with mode 600: nobody else sees what is written before the mode is set.
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(mode)
-    Path(name).replace(path)
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.chmod(mode)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
