@@ -23,6 +23,7 @@ from faulty_process import faulty_process
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
+from argo.client import Client
 from argo.errors import NotFoundError
 from argo.result import QuestionEvent, SessionStatus
 from argo.v1 import orchestrator_pb2, orchestrator_pb2_grpc, synthesizer_pb2, types_pb2
@@ -139,6 +140,16 @@ async def _status_of(stack: Stack, session_id: str) -> str:
 
     await until(ended, why=f"{session_id} is left running")
     return found[0].value
+
+
+async def _let_go(stack: Stack, client: Client, left: list[str]) -> float:
+    """Seconds until the engine is idle after callers left; their sessions are interrupted, and one can be resumed."""
+    idle_s = await _idle_after(stack)
+    # It would have generated for five seconds more.
+    assert idle_s < 1.0
+    assert {await _status_of(stack, session_id) for session_id in left} == {"interrupted"}
+    assert (await client.resume(left[-1], budget_ms=500)).text
+    return idle_s
 
 
 async def _until_answering(stack: Stack, session_id: str) -> None:
@@ -339,10 +350,7 @@ async def test_a_cancelled_question_frees_the_engine_and_can_be_resumed(
 
         # One at a time where the moment before the first token is to be met, which is looked for by asking.
         left = await _times(ask_and_leave, at_once=1 if when == "before" else _TIMES)
-        idle_s = await _idle_after(closed)
-        assert idle_s < 1.0
-        assert {await _status_of(closed, session_id) for session_id in left} == {"interrupted"}
-        assert (await client.resume(left[-1], budget_ms=500)).text
+        idle_s = await _let_go(closed, client, left)
     observed(f"{len(left)} left; engine idle {idle_s:.2f} s after the last; all interrupted; one resumed and answered")
     observed(checked)
 
@@ -371,11 +379,7 @@ async def test_a_caller_that_is_killed_frees_the_engine_and_its_question_can_be_
 
     async with closed.invariant(**_REST) as checked, closed.client() as client:
         left = await _times(ask_and_die, times=_FEW)
-        idle_s = await _idle_after(closed)
-        # It would have generated for five seconds more.
-        assert idle_s < 1.0
-        assert {await _status_of(closed, session_id) for session_id in left} == {"interrupted"}
-        assert (await client.resume(left[-1], budget_ms=500)).text
+        idle_s = await _let_go(closed, client, left)
     observed(f"engine idle {idle_s:.2f} s after the last kill; all interrupted; one resumed and answered")
     observed(checked)
 

@@ -12,7 +12,7 @@ import logging
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -302,28 +302,53 @@ async def test_the_time_limit_ends_with_what_there_is(model: VllmModel) -> None:
     await _running_in_core(model, 0)
 
 
-async def test_a_nearer_deadline_is_served_first_and_none_at_all_last(model: VllmModel) -> None:
-    begun: asyncio.Queue[str] = asyncio.Queue()
+class _Line:
+    """Four generations that fill an engine of four places, and three behind them that ask in another order than is due.
 
-    async def hold(name: str, limit_s: float | None) -> None:
+    Args:
+        model: The engine, or what is in front of it.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+        self._begun: asyncio.Queue[str] = asyncio.Queue()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def _hold(self, name: str, limit_s: float | None) -> None:
         """Take a place, say so, and keep it."""
-        async for _ in model.generate(_request(name, max_tokens=_LONG, time_limit_s=limit_s)):
-            begun.put_nowait(name)
+        async for _ in self._model.generate(_request(name, max_tokens=_LONG, time_limit_s=limit_s)):
+            self._begun.put_nowait(name)
             await asyncio.Event().wait()
 
-    tasks = [asyncio.create_task(hold(f"holder {number}", None)) for number in range(4)]
-    assert {await begun.get() for _ in range(4)} == {f"holder {number}" for number in range(4)}
-    for held, (name, limit_s) in enumerate({"none": None, "late": 60.0, "soon": 20.0}.items(), start=5):
-        tasks.append(asyncio.create_task(hold(name, limit_s)))
-        await _running_in_core(model, held)
-    order = []
-    for holder in tasks[:3]:
-        holder.cancel()
-        order.append(await asyncio.wait_for(begun.get(), 10))
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert order == ["soon", "late", "none"]
+    async def form(self, waiting: Callable[[int], Awaitable[None]]) -> None:
+        """Begin them all, one behind another.
+
+        Args:
+            waiting: Returns once so many of the three wait.
+        """
+        names = [f"holder {number}" for number in range(4)]
+        self._tasks = [asyncio.create_task(self._hold(name, None)) for name in names]
+        assert {await self._begun.get() for _ in range(4)} == set(names)
+        for count, (name, limit_s) in enumerate({"none": None, "late": 60.0, "soon": 20.0}.items(), start=1):
+            self._tasks.append(asyncio.create_task(self._hold(name, limit_s)))
+            await waiting(count)
+
+    async def order(self) -> list[str]:
+        """Give up three of the places, and return who took each; then end all."""
+        order = []
+        for holder in self._tasks[:3]:
+            holder.cancel()
+            order.append(await asyncio.wait_for(self._begun.get(), 10))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return order
+
+
+async def test_a_nearer_deadline_is_served_first_and_none_at_all_last(model: VllmModel) -> None:
+    line = _Line(model)
+    await line.form(lambda count: _running_in_core(model, 4 + count))
+    assert await line.order() == ["soon", "late", "none"]
 
 
 async def test_behind_its_queue_the_engine_is_given_what_it_computes_and_the_nearest_deadline_comes_next(
@@ -332,32 +357,19 @@ async def test_behind_its_queue_the_engine_is_given_what_it_computes_and_the_nea
     queue = EngineQueue(most_queued=3)
     queue.bound(model.describe().max_num_seqs, Pace(0.01, 0.001))
     queued = TracedModel(model, Telemetry(None), queue)
-    begun: asyncio.Queue[str] = asyncio.Queue()
 
-    async def hold(name: str, limit_s: float | None) -> None:
-        async for _ in queued.generate(_request(name, max_tokens=_LONG, time_limit_s=limit_s)):
-            begun.put_nowait(name)
-            await asyncio.Event().wait()
-
-    tasks = [asyncio.create_task(hold(f"holder {number}", None)) for number in range(4)]
-    assert {await begun.get() for _ in range(4)} == {f"holder {number}" for number in range(4)}
-    for waiting, (name, limit_s) in enumerate({"none": None, "late": 60.0, "soon": 20.0}.items(), start=1):
-        tasks.append(asyncio.create_task(hold(name, limit_s)))
+    async def waiting(count: int) -> None:
         async with asyncio.timeout(10):
-            while queue.queued != waiting:
+            while queue.queued != count:
                 await asyncio.sleep(0.005)
+
+    line = _Line(queued)
+    await line.form(waiting)
     with pytest.raises(QueueFullError, match="4 generations are running and 3 wait"):
         await finished(queued, _request("one too many"))
     await _running_in_core(model, 4)
     assert queued.unfinished == 7
-    order = []
-    for holder in tasks[:3]:
-        holder.cancel()
-        order.append(await asyncio.wait_for(begun.get(), 10))
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert order == ["soon", "late", "none"]
+    assert await line.order() == ["soon", "late", "none"]
     await _running_in_core(model, 0)
     assert queued.unfinished == 0
 
